@@ -1,0 +1,65 @@
+"""LLM inference on accelerators from first principles: time, energy and tokens per MWh of a token, with named axes.
+
+Importing this package is light: a public name is imported from its home when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "decode": "roofline.grid",
+    "prefill": "roofline.grid",
+    "rollup": "roofline.rack",
+    "explain": "roofline.insight",
+    "heatmap": "roofline.report",
+    "System": "roofline.specs",
+    "Model": "roofline.specs",
+    "Accelerator": "roofline.specs",
+    "Facility": "roofline.specs",
+    "Recipe": "roofline.specs",
+    "Efficiency": "roofline.specs",
+    "InputError": "roofline.errors",
+}
+
+__all__ = [
+    "Accelerator",
+    "Efficiency",
+    "Facility",
+    "InputError",
+    "Model",
+    "Recipe",
+    "System",
+    "__version__",
+    "decode",
+    "explain",
+    "heatmap",
+    "prefill",
+    "rollup",
+]
+
+if TYPE_CHECKING:
+    from roofline.errors import InputError
+    from roofline.grid import decode, prefill
+    from roofline.insight import explain
+    from roofline.rack import rollup
+    from roofline.report import heatmap
+    from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, System
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, imported or not."""
+    return sorted(__all__)

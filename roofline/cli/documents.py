@@ -1,0 +1,130 @@
+"""What `--json` prints, as models: docs/schema/*.json are made from these, and a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Cell = str | int | float | bool | None
+
+
+class Document(BaseModel):
+    """Base of all documents: nothing beside what the schema names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ColumnDocument(Document):
+    """What a key of `rows` means."""
+
+    name: str
+    unit: str = Field(description="SI unit, or '' for labels and plain numbers")
+    meaning: str
+
+
+class TableDocument(Document):
+    """A result: one row a cell, null where a cell has no value (its `limit` says why)."""
+
+    kind: Literal["decode", "prefill", "heatmap"]
+    provenance: dict[str, str] = Field(
+        description="version, sheet digests, fidelity, boundary, basis, token basis, command"
+    )
+    columns: list[ColumnDocument]
+    rows: list[dict[str, Cell]]
+    file: str | None = Field(default=None, description="where the result was written, if it was")
+
+
+class OperationDocument(Document):
+    """One operation of one pass on one rank, `count` times."""
+
+    name: str
+    part: str = Field(description="which part of the recipe and of the efficiency sheet it uses")
+    layer: str = Field(description="kind of layer it belongs to")
+    count: int
+    flop: float = Field(description="work of one execution [FLOP]")
+    bytes: float = Field(description="memory traffic of one execution [B], or bytes on the link for a collective")
+    intensity: float | None = Field(description="flop / bytes [FLOP/B]")
+    time_s: float = Field(description="time of one execution [s]")
+    share: float = Field(description="share of the pass that all executions take")
+    bound: str
+    eta_compute: float | None
+    eta_memory: float | None
+    fixed_s: float = Field(description="fixed part of time_s [s]")
+    source: str = Field(description="where the efficiency comes from")
+
+
+class ExplainDocument(Document):
+    """One pass, operation by operation."""
+
+    kind: Literal["explain"] = "explain"
+    provenance: dict[str, str]
+    subject: dict[str, Cell] = Field(description="model, system, recipe, deployment, batch and context")
+    operations: list[OperationDocument]
+    totals: dict[str, Cell] = Field(description="sums over the pass, SI units")
+    file: str | None = None
+
+
+class SheetDocument(Document):
+    """One sheet of the list."""
+
+    kind: str
+    id: str
+    name: str
+    file: str
+
+
+class SheetsDocument(Document):
+    """All sheets that can be named."""
+
+    kind: Literal["specs-list"] = "specs-list"
+    sheets: list[SheetDocument]
+
+
+class SheetContentDocument(Document):
+    """One sheet with what is derived from it."""
+
+    kind: Literal["specs-show"] = "specs-show"
+    sheet_kind: str
+    id: str
+    file: str
+    sheet: dict[str, object]
+
+
+class FindingDocument(Document):
+    """One thing wrong or doubtful in a sheet."""
+
+    file: str
+    line: int
+    field: str
+    value: str
+    problem: str
+    hint: str
+    severity: Literal["error", "warning"]
+
+
+class CheckDocument(Document):
+    """What `specs check` found."""
+
+    kind: Literal["specs-check"] = "specs-check"
+    checked: int = Field(description="sheets read")
+    findings: list[FindingDocument]
+
+
+class WarmupDocument(Document):
+    """What `warmup` did."""
+
+    kind: Literal["warmup"] = "warmup"
+    seconds: float
+    cache: str = Field(description="folder of compiled code, '' where none can be written")
+
+
+PUBLISHED: dict[str, type[Document]] = {
+    "table": TableDocument,
+    "explain": ExplainDocument,
+    "specs-list": SheetsDocument,
+    "specs-show": SheetContentDocument,
+    "specs-check": CheckDocument,
+    "warmup": WarmupDocument,
+}
+"""Name of the schema file under docs/schema to the document it describes."""

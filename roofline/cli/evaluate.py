@@ -1,0 +1,179 @@
+"""`roofline decode` and `roofline prefill`: the cost of a pass over named axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roofline.cli import options as opt
+from roofline.cli.numbers import names, whole_numbers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
+    from roofline.report.tables import Table
+
+
+SHOWN = (
+    *("tpot", "prefill_time", "tokens_per_s_per_user", "tokens_per_s_per_gpu", "memory", "mfu", "mbu"),
+    *("power_at_boundary", "joules_per_token_at_boundary", "tokens_per_mwh", "bound", "limit"),
+)
+"""Variables that a table for people has room for; files and JSON hold all of them."""
+
+DEGREES = ("tp", "pp", "dp", "ep", "moe_tp", "accelerators", "system_name")
+"""Coordinates that the labels of a deployment and of a system say already."""
+
+
+def decode(
+    models: opt.Models,
+    systems: opt.Systems,
+    recipe: opt.Recipes = None,
+    tp: opt.Tp = "1",
+    pp: opt.Pp = "1",
+    dp: opt.Dp = "1",
+    ep: opt.Ep = None,
+    moe_tp: opt.MoeTp = None,
+    batch: opt.Batch = "1,4,16,64,256",
+    context: opt.Context = "2k",
+    new_tokens: Annotated[
+        int,
+        typer.Option("--new-tokens", min=1, help="New tokens per sequence in one step; more than 1 to verify drafts."),
+    ] = 1,
+    components: Annotated[
+        bool, typer.Option("--components", help="Also where the time goes (in .nc and .zarr).")
+    ] = False,
+    fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
+    boundary: opt.BoundaryOption = opt.Boundary.ACCELERATOR,
+    basis: opt.BasisOption = opt.Basis.METERED,
+    out: opt.Out = None,
+    as_json: opt.Json = False,
+    specs: opt.Specs = None,
+) -> None:
+    """One decode step: time, tokens per second, memory, power and energy."""
+    axes = _axes(models, systems, recipe, tp, pp, dp, ep, moe_tp, batch)
+    axes |= {"context": whole_numbers(context, "--context"), "new_tokens": new_tokens, "components": components}
+    _run("decode", axes, fidelity, boundary, basis, out, as_json, specs)
+
+
+def prefill(
+    models: opt.Models,
+    systems: opt.Systems,
+    recipe: opt.Recipes = None,
+    tp: opt.Tp = "1",
+    pp: opt.Pp = "1",
+    dp: opt.Dp = "1",
+    ep: opt.Ep = None,
+    moe_tp: opt.MoeTp = None,
+    batch: opt.Batch = "1",
+    isl: Annotated[
+        str, typer.Option("--isl", metavar="N[,...]", help=f"Input sequence length in tokens: {opt.NUMBERS}.")
+    ] = "1k,8k,32k",
+    chunk: Annotated[
+        int | None, typer.Option("--chunk", min=1, help="Most tokens of a prompt in one pass; default the whole prompt.")
+    ] = None,
+    cached: Annotated[int, typer.Option("--cached", min=0, help="Tokens of prefix that are in the cache already.")] = 0,
+    fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
+    boundary: opt.BoundaryOption = opt.Boundary.ACCELERATOR,
+    basis: opt.BasisOption = opt.Basis.METERED,
+    out: opt.Out = None,
+    as_json: opt.Json = False,
+    specs: opt.Specs = None,
+) -> None:
+    """Prompts: time, tokens per second, memory, power and energy."""
+    axes = _axes(models, systems, recipe, tp, pp, dp, ep, moe_tp, batch)
+    axes |= {"isl": whole_numbers(isl, "--isl"), "chunk": chunk, "cached": cached}
+    _run("prefill", axes, fidelity, boundary, basis, out, as_json, specs)
+
+
+def _axes(
+    models: str,
+    systems: str,
+    recipe: str | None,
+    tp: str,
+    pp: str,
+    dp: str,
+    ep: str | None,
+    moe_tp: str | None,
+    batch: str,
+) -> dict[str, Any]:
+    return {
+        "models": names(models, "model"),
+        "systems": names(systems, "system"),
+        "recipes": None if recipe is None else names(recipe, "recipe"),
+        "tp": whole_numbers(tp, "--tp"),
+        "pp": whole_numbers(pp, "--pp"),
+        "dp": whole_numbers(dp, "--dp"),
+        "ep": None if ep is None else whole_numbers(ep, "--ep"),
+        "moe_tp": None if moe_tp is None else whole_numbers(moe_tp, "--moe-tp"),
+        "batch": whole_numbers(batch, "--batch"),
+    }
+
+
+def _run(
+    kind: Any,
+    axes: dict[str, Any],
+    fidelity: str,
+    boundary: str,
+    basis: str,
+    out: Path | None,
+    as_json: bool,
+    specs: Path | None,
+) -> None:
+    from roofline.cli.output import print_json, waiting
+    from roofline.cli.sheets import sheets_of
+    from roofline.report.files import check_writable, save, suffix_of
+
+    if out is not None:
+        suffix_of(out)
+        check_writable(out)
+    with sheets_of(specs), waiting("evaluating (the first run compiles the kernels)"):
+        import roofline as rl
+
+        evaluate = rl.decode if kind == "decode" else rl.prefill
+        ds = rl.rollup(evaluate(**axes, fidelity=str(fidelity)), boundary=str(boundary), basis=str(basis))
+        if out is not None:
+            save(ds, out, draw=_draw(kind))
+    rows = _table(ds)
+    if as_json:
+        print_json(table_document(kind, rows, out))
+        return
+    show(rows, ds, out)
+
+
+def _draw(kind: str) -> Any:
+    from roofline.report import plots
+
+    return plots.throughput_curves if kind == "decode" else plots.prefill_curves
+
+
+def _table(ds: xr.Dataset) -> Table:
+    from roofline.report.tables import table
+
+    return table(ds, [str(name) for name in ds.data_vars if "component" not in ds[name].dims])
+
+
+def table_document(kind: Any, rows: Table, out: Path | None) -> Any:
+    """A table as the published document."""
+    from roofline.cli.documents import ColumnDocument, TableDocument
+
+    columns = [ColumnDocument(name=c.name, unit=c.unit, meaning=c.meaning) for c in rows.columns]
+    file = None if out is None else str(out)
+    return TableDocument(kind=kind, provenance=rows.attrs, columns=columns, rows=list(rows.rows()), file=file)
+
+
+def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
+    """Print a table with what is the same in every row above it."""
+    from roofline.cli.output import print_table
+    from roofline.report.plots import basis_line
+    from roofline.report.tables import Table
+
+    labels = {str(name) for name in ds.coords}
+    rows = Table(tuple(c for c in rows.columns if c.name in SHOWN or (c.name in labels and c.name not in DEGREES)), rows.attrs)
+    same = [c for c in rows.columns if c.name in labels and len(rows) and (c.values == c.values[0]).all()]
+    title = "  ".join(f"{c.name} {c.values[0]}" for c in same)
+    varying = tuple(c for c in rows.columns if not any(c is other for other in same))
+    footer = basis_line(rows.attrs) + ("" if out is None else f"\nwritten to {out}")
+    print_table(Table(varying, rows.attrs), title=title, footer=footer)

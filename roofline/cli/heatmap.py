@@ -1,0 +1,63 @@
+"""`roofline heatmap`: the main job, with nothing to fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roofline.cli import options as opt
+from roofline.cli.numbers import names, whole_numbers
+
+
+def heatmap(
+    models: Annotated[str | None, typer.Option("--model", metavar="NAME[,...]", help="Models, one row each.")] = None,
+    systems: Annotated[
+        str | None, typer.Option("--system", metavar="NAME[,...]", help="Systems, one column each.")
+    ] = None,
+    recipe: opt.Recipes = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="N[,...]", help=f"Context length in tokens: {opt.NUMBERS}.")
+    ] = None,
+    fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
+    boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
+    basis: opt.BasisOption = opt.Basis.METERED,
+    out: opt.Out = Path("roofline-heatmap.png"),
+    as_json: opt.Json = False,
+    specs: opt.Specs = None,
+) -> None:
+    """Output tokens per MWh over batch per GPU and context, model by system, as one picture and one table."""
+    given = {
+        "models": None if models is None else names(models, "model"),
+        "systems": None if systems is None else names(systems, "system"),
+        "context": None if context is None else whole_numbers(context, "--context"),
+    }
+    from roofline.cli.output import print_json, print_table, waiting
+    from roofline.cli.sheets import sheets_of
+    from roofline.report.files import check_writable, suffix_of
+
+    assert out is not None
+    suffix_of(out)
+    check_writable(out)
+    with sheets_of(specs), waiting("evaluating (the first run compiles the kernels)"):
+        from roofline.report import headline
+
+        ds = headline.heatmap(
+            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+            recipes=None if recipe is None else names(recipe, "recipe"),
+            fidelity=fidelity.value,
+            boundary=boundary.value,
+            basis=basis.value,
+            out=out,
+        )
+    rows = headline.best_cells(ds)
+    if as_json:
+        from roofline.cli.evaluate import table_document
+
+        print_json(table_document("heatmap", rows, out))
+        return
+    from roofline.report.plots import basis_line
+
+    title = "Best output tokens per MWh of decode, per model and system"
+    print_table(rows, title=title, footer=f"{basis_line(rows.attrs)}\nevery cell: {out}")

@@ -1,0 +1,61 @@
+"""The `roofline` command. Exit status: 0 done, 1 a check failed, 2 bad input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from roofline import __version__
+from roofline.cli import evaluate, explain, heatmap, specs, warmup
+from roofline.errors import InputError
+
+app = typer.Typer(
+    name="roofline",
+    help="LLM inference on accelerators from first principles: time, energy and tokens per MWh of a token.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(specs.app, name="specs")
+app.command("decode")(evaluate.decode)
+app.command("prefill")(evaluate.prefill)
+app.command("explain")(explain.explain)
+app.command("heatmap")(heatmap.heatmap)
+app.command("warmup")(warmup.warmup)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"roofline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one message on stderr and status 2, never a traceback."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader (`| head`) has enough. Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What a grid can hold: every variable with its unit, meaning and kernel number. The one place for these facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roofline.layout import LIMIT_MEANINGS, Bound, Component, Limit
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One float64 variable of a Dataset."""
+
+    name: str
+    kernel: str  # name of the kernel's Var
+    units: str
+    long_name: str
+
+
+DECODE = (
+    Variable("step_time", "STEP", "s", "time of one decode step of the whole replica"),
+    Variable("tpot", "STEP", "s", "time per output token of one sequence (TPOT)"),
+    Variable("step_time_serial", "SERIAL", "s", "step time with collectives after all other work"),
+    Variable("tokens_per_s_per_user", "USER_RATE", "1/s", "output tokens per second of one sequence"),
+    Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "output tokens per second per accelerator"),
+    Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
+    Variable("power", "POWER", "W", "metered draw of one accelerator"),
+    Variable("joules_per_token", "ENERGY", "J", "energy per output token, accelerators only"),
+    Variable("mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute used"),
+    Variable("mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth used"),
+)
+
+PREFILL = (
+    Variable("prefill_time", "STEP", "s", "time to process the prompts of the whole batch"),
+    Variable("prefill_time_serial", "SERIAL", "s", "prefill time with collectives after all other work"),
+    Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "computed input tokens per second per accelerator"),
+    Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
+    Variable("power", "POWER", "W", "metered draw of one accelerator"),
+    Variable("joules_per_token", "ENERGY", "J", "energy per computed input token, accelerators only"),
+    Variable("mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute used"),
+    Variable("mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth used"),
+)
+
+COMPONENTS = {component: component.name.lower() for component in Component}
+
+LIMIT_FLAGS = {
+    "flag_values": [int(limit) for limit in Limit],
+    "flag_meanings": " ".join(limit.name.lower() for limit in Limit),
+    "flag_descriptions": "; ".join(f"{limit.name.lower()}: {LIMIT_MEANINGS[limit]}" for limit in Limit),
+    "long_name": "why a cell has no value; 0 where it has one",
+}
+
+BOUND_FLAGS = {
+    "flag_values": [int(bound) for bound in Bound],
+    "flag_meanings": " ".join(bound.name.lower() for bound in Bound),
+    "long_name": "what takes the largest share of the time",
+}
+
+
+def limit_reason(code: int) -> str:
+    """What a `limit` code says, in words."""
+    return LIMIT_MEANINGS[Limit(code)]

@@ -1,0 +1,1 @@
+"""Compiled physics: records in, numbers out. Imports numpy, numba, math and `roofline.layout` only."""

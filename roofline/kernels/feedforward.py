@@ -1,0 +1,97 @@
+"""Feed-forward layers: dense, shared and routed experts, with the collectives that follow them: sections 6 and 7."""
+
+from __future__ import annotations
+
+from roofline.kernels._jit import kernel
+from roofline.kernels.collectives import all_gather, all_reduce, exchange_copies, exchange_time
+from roofline.kernels.moe import expert_load
+from roofline.kernels.ops import add_collective, add_gated, add_gemm, add_operation, add_traffic, ceil_div
+from roofline.layout import Component
+
+_FFN = int(Component.FFN)
+_EXPERTS = int(Component.EXPERTS)
+_COLLECTIVES = int(Component.COLLECTIVES)
+
+
+@kernel
+def add_dense(tally, layer, hidden, rows, machine, kit, deployment):
+    """Add a dense feed-forward and the all-reduce after it."""
+    tp = deployment.tp
+    inner = ceil_div(layer.ffn_inner, tp)
+    add_gated(tally, _FFN, hidden, inner, layer.ffn_matrices, rows, kit.ffn, machine.bytes_per_s)
+    fixed, sending = all_reduce(machine, tp, rows * hidden * kit.w_reduce)
+    add_collective(tally, _COLLECTIVES, fixed, sending)
+
+
+@kernel
+def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, prompt):
+    """Add router, shared experts, the expert block of the rank waited for, permutation and collectives.
+
+    rows : int     rows on one attention rank.   tokens : int   tokens of the expert group.
+    prompt : bool  a prefill pass, whose exchange sends one copy per distinct rank.
+    """
+    bandwidth, hidden = machine.bytes_per_s, model.hidden
+    add_gemm(tally, _EXPERTS, hidden, layer.experts, rows, kit.router, bandwidth)
+    if layer.shared_inner > 0:
+        inner = ceil_div(layer.shared_inner, deployment.tp)
+        add_gated(tally, _FFN, hidden, inner, layer.ffn_matrices, rows, kit.shared, bandwidth)
+    touched, routed = expert_load(
+        layer.experts, layer.top_k, deployment.ep, tokens, kit.fullest_rank == 1, kit.expert_skew
+    )
+    wide, matrices = layer.expert_hidden, layer.ffn_matrices
+    inner = ceil_div(layer.expert_inner, deployment.moe_tp)
+    part = kit.expert
+    moved = touched * matrices * wide * inner * part.w_weight + routed * (
+        (wide + inner) * part.w_act + ((matrices - 1) * inner + wide) * part.w_out
+    )
+    add_operation(tally, _EXPERTS, 2.0 * matrices * wide * inner * routed, moved, part, bandwidth)
+    permuted = kit.w_permute * routed * (8.0 * wide + 6.0 * inner)
+    add_traffic(tally, _EXPERTS, permuted, 0.0, kit.permute_eta_memory, bandwidth)
+    _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt)
+
+
+@kernel
+def _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt):
+    tp, dp = deployment.tp, deployment.dp
+    size = rows * model.hidden * kit.w_reduce
+    if dp == 1:
+        fixed, sending = all_reduce(machine, tp, size)
+        add_collective(tally, _COLLECTIVES, fixed, sending)
+        return
+    if deployment.ep == 1:
+        routed = tokens * layer.expert_hidden
+        fixed, sending = all_gather(machine, tp * dp, routed * kit.w_dispatch)
+        add_collective(tally, _COLLECTIVES, fixed, sending)
+        fixed, sending = all_gather(machine, tp * dp, routed * kit.w_combine)
+        add_collective(tally, _COLLECTIVES, fixed, sending)
+        if layer.shared_inner > 0:
+            fixed, sending = all_reduce(machine, tp, size)
+            add_collective(tally, _COLLECTIVES, fixed, sending)
+        return
+    bound = kit.bound == 1
+    inside, across, spanned = exchange_copies(
+        machine, deployment, layer, model.route_groups, not prompt and not bound, bound
+    )
+    token = rows / tp * layer.expert_hidden
+    for width in (kit.w_dispatch, kit.w_combine):
+        fixed, sending = exchange_time(machine, tp * dp, token * width * inside, token * width * across, spanned)
+        add_collective(tally, _COLLECTIVES, fixed, sending)
+    if layer.shared_inner > 0:
+        fixed, sending = all_reduce(machine, tp, size)
+    else:
+        fixed, sending = all_gather(machine, tp, size)
+    add_collective(tally, _COLLECTIVES, fixed, sending)
+
+
+@kernel
+def feedforward_params(layer, hidden, deployment, kit):
+    """Bytes of the feed-forward weights of one layer on one rank: section 9."""
+    tp, matrices = deployment.tp, layer.ffn_matrices
+    size = kit.ffn.w_weight * matrices * hidden * ceil_div(layer.ffn_inner, tp)
+    if layer.experts > 0:
+        local = layer.experts // deployment.ep
+        inner = ceil_div(layer.expert_inner, deployment.moe_tp)
+        size += local * kit.expert.w_weight * matrices * layer.expert_hidden * inner
+        size += kit.shared.w_weight * matrices * hidden * ceil_div(layer.shared_inner, tp)
+        size += kit.router.w_weight * hidden * layer.experts
+    return size

@@ -1,0 +1,360 @@
+"""Pictures of results. Each takes a Dataset (or an explanation) and returns a matplotlib Figure; none computes physics.
+
+Figures are made without pyplot: nothing global is touched and no window is opened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roofline.errors import InputError
+from roofline.report.tables import compact, meanings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SLIDE = (13.333, 7.5)
+"""16:9, inches."""
+
+INK = "#1b1f24"
+QUIET = "#57606a"
+HATCHES = ("////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo", "||||", "****")
+STYLE: dict[str, Any] = {
+    "font.size": 10.0,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "hatch.linewidth": 0.5,
+    "hatch.color": "#8c959f",
+    "svg.fonttype": "none",
+    "savefig.dpi": 160,
+}
+# Okabe and Ito (2008): eight colours told apart by all common kinds of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+
+
+def figure(layout: str | None = "constrained", size: tuple[float, float] = SLIDE) -> Figure:
+    """An empty slide; with layout None the caller places everything.
+
+    Raises InputError, with the line that installs it, where matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise InputError('pictures need matplotlib, which is not installed; pip install "roofline[plots]"') from None
+    return Canvas(figsize=size, layout=layout)
+
+
+def tokens(size: float) -> str:
+    """A count of tokens as people write it: 512, 8k, 128k (k = 1024), 1M."""
+    whole = round(size)
+    if size >= 1024 and whole % 1024 == 0:
+        thousands = whole // 1024
+        return f"{thousands // 1024}M" if thousands % 1024 == 0 else f"{thousands}k"
+    if size < 1:
+        share = 1.0 / size
+        return f"1/{round(share)}" if abs(share - round(share)) < 1e-9 else f"{size:.3g}"
+    return f"{size:.4g}"
+
+
+def edges(centres: Floats) -> Floats:
+    """Borders of cells whose centres are spaced evenly in the logarithm, shape (n + 1,)."""
+    logs = np.log(centres)
+    if len(logs) == 1:
+        return np.exp(np.array([logs[0] - 0.35, logs[0] + 0.35]))
+    middle = 0.5 * (logs[1:] + logs[:-1])
+    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+
+
+def ticks(centres: Floats, most: int = 6) -> Floats:
+    """At most `most` of the centres, evenly chosen, the first and (where the step allows) the last among them."""
+    step = max(1, -(-len(centres) // most))
+    return centres[::step]
+
+
+def basis_line(attrs: dict[str, Any]) -> str:
+    """What the numbers of a result mean, in one line for a picture."""
+    parts = [
+        (f"fidelity {attrs['fidelity']}") if "fidelity" in attrs else "",
+        (f"boundary {attrs['boundary']}") if "boundary" in attrs else "",
+        (f"power {attrs['basis']}") if "basis" in attrs else "",
+        (f"{attrs['token_basis']} tokens") if "token_basis" in attrs else "",
+        (f"roofline {attrs['roofline_version']}") if "roofline_version" in attrs else "",
+    ]
+    return "  ·  ".join(part for part in parts if part)
+
+
+def heatmap(
+    ds: xr.Dataset,
+    variable: str = "tokens_per_mwh",
+    *,
+    x: str = "context",
+    y: str = "batch_per_gpu",
+    rows: str = "model",
+    columns: str = "system",
+    title: str | None = None,
+    subtitle: str | None = None,
+) -> Figure:
+    """One panel per row and column, one colour scale for all, logarithmic axes; hatching where nothing runs.
+
+    variable : a positive quantity with dimensions (rows, columns, y, x); NaN where `limit` is not 0.
+    Raises InputError where no cell has a value.
+    """
+    values = ds[variable].transpose(rows, columns, y, x)
+    if not np.isfinite(values.values).any():
+        raise InputError(f"no cell of {variable} has a value: nothing fits or divides; see `limit`")
+    canvas = figure(layout=None)
+    import matplotlib as mpl
+    from matplotlib.colors import LogNorm
+
+    with mpl.rc_context(STYLE):
+        # Places are given, not solved for: a constrained layout draws everything several times over.
+        across, down = ds.sizes[columns], ds.sizes[rows]
+        grid = canvas.subplots(
+            down, across, sharex=True, sharey=True, squeeze=False,
+            gridspec_kw={"left": 0.068, "right": 0.885, "top": 0.82, "bottom": 0.128, "wspace": 0.06, "hspace": 0.17},
+        )  # fmt: skip
+        low, high = float(values.min()), float(values.max())
+        norm = LogNorm(low, high if high > low else low * 1.01)
+        mesh = None
+        shown: dict[int, str] = {}
+        for r in range(down):
+            for c in range(across):
+                mesh = _panel(grid[r, c], ds.isel({rows: r, columns: c}), variable, x, y, norm, shown)
+        _labels(grid, ds, x, y, rows, columns)
+        bar = canvas.colorbar(mesh, cax=canvas.add_axes((0.933, 0.128, 0.012, 0.692)))
+        _colour_scale(bar, ds[variable], low, high)
+        canvas.text(0.012, 0.972, title or _title(ds[variable]), fontsize=18, fontweight="bold", va="top")
+        canvas.text(0.012, 0.923, subtitle or basis_line(ds.attrs), fontsize=11, color=QUIET, va="top")
+        _legend(canvas, ds, shown)
+        return canvas
+
+
+def _panel(ax: Axes, cell: xr.Dataset, variable: str, x: str, y: str, norm: Any, shown: dict[int, str]) -> Any:
+    across, up = cell[x].values.astype(float), cell[y].values.astype(float)
+    held = cell[variable].transpose(y, x).values
+    mesh = ax.pcolormesh(edges(across), edges(up), np.ma.masked_invalid(held), cmap="viridis", norm=norm)
+    mesh.set_rasterized(True)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set_facecolor("#f3f4f6")
+    if "limit" in cell:
+        _hatch(ax, cell["limit"].transpose(y, x), edges(across), edges(up), shown)
+    if np.isfinite(held).any():
+        at = np.unravel_index(int(np.nanargmax(held)), held.shape)
+        ax.plot(across[at[1]], up[at[0]], marker="*", color="white", markeredgecolor=INK, markersize=12, zorder=5)
+        ax.text(
+            0.0, 1.02, _best(cell, variable, x, y), transform=ax.transAxes, va="bottom", fontsize=8.2, linespacing=1.2
+        )
+    else:
+        ax.text(0.5, 0.5, "nothing runs", transform=ax.transAxes, ha="center", va="center", color=QUIET)
+    return mesh
+
+
+def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
+    """Two short lines: the best value, and the batch, context, recipe and deployment that reach it."""
+    held = cell[variable]
+    one = cell.isel(held.argmax([x, y]))
+    lines = f"best {compact(float(one[variable]), 3)} at batch {tokens(float(one[y]))}, {tokens(float(one[x]))}"
+    if {"recipe_used", "tp", "pp", "dp", "ep"} <= set(one.variables):
+        return f"{lines}\n{one['recipe_used'].item()}, {deployment_label(one)}"
+    return lines
+
+
+def deployment_label(cell: xr.Dataset) -> str:
+    """The degrees of a deployment that are more than 1: `tp8`, `dp8 ep8`; `1 GPU` where all are 1."""
+    degrees = [(name, int(cell[name])) for name in ("tp", "pp", "dp", "ep")]
+    return " ".join(f"{name}{value}" for name, value in degrees if value > 1) or "1 GPU"
+
+
+def _hatch(ax: Axes, limit: xr.DataArray, across: Floats, up: Floats, shown: dict[int, str]) -> None:
+    from matplotlib.collections import PolyCollection
+
+    codes = limit.values
+    for code in (int(value) for value in np.unique(codes) if value != 0):
+        hatch = shown.setdefault(code, HATCHES[len(shown) % len(HATCHES)])
+        corners = [
+            [(across[j], up[i]), (across[j + 1], up[i]), (across[j + 1], up[i + 1]), (across[j], up[i + 1])]
+            for i, j in zip(*np.nonzero(codes == code), strict=True)
+        ]
+        ax.add_collection(
+            PolyCollection(corners, hatch=hatch, facecolor="#eaeef2", linewidth=0.0, edgecolor="#8c959f"),
+            autolim=False,
+        )
+
+
+def _labels(grid: Any, ds: xr.Dataset, x: str, y: str, rows: str, columns: str) -> None:
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    across, up = ds[x].values.astype(float), ds[y].values.astype(float)
+    for ax in grid.flat:
+        for axis, centres in ((ax.xaxis, ticks(across, 5)), (ax.yaxis, ticks(up, 8))):
+            axis.set_major_locator(FixedLocator(list(centres)))
+            axis.set_major_formatter(FixedFormatter([tokens(value) for value in centres]))
+            axis.set_minor_locator(NullLocator())
+        ax.tick_params(length=2.5, width=0.5)
+    for c in range(grid.shape[1]):
+        grid[0, c].set_title(_name(ds, columns, c), fontweight="bold", fontsize=12, pad=32, loc="left")
+        grid[-1, c].set_xlabel(_axis_title(ds[x]))
+    for r in range(grid.shape[0]):
+        grid[r, 0].set_ylabel(_axis_title(ds[y]))
+        grid[r, 0].annotate(
+            _name(ds, rows, r), (0, 0.5), xytext=(-52, 0), xycoords="axes fraction", textcoords="offset points",
+            rotation=90, ha="center", va="center", fontsize=12, fontweight="bold",
+        )  # fmt: skip
+
+
+def _name(ds: xr.Dataset, dim: str, index: int) -> str:
+    """The name people use (coordinate `<dim>_name`) or the id."""
+    named = f"{dim}_name"
+    return str(ds[named].values[index]) if named in ds.coords else str(ds[dim].values[index])
+
+
+def _axis_title(coord: xr.DataArray) -> str:
+    name = str(coord.attrs.get("long_name", coord.name)).rstrip(".")
+    unit = str(coord.attrs.get("units", ""))
+    return f"{name} [{unit}]" if unit and unit != "1" else name
+
+
+def _title(variable: xr.DataArray) -> str:
+    name = str(variable.attrs.get("long_name", variable.name))
+    return name[:1].upper() + name[1:]
+
+
+def _colour_scale(bar: Any, variable: xr.DataArray, low: float, high: float) -> None:
+    """Ticks at 1, 2, 5 of each decade; for tokens/MWh the same scale read as J/token on the other side."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    def marks(start: float, stop: float) -> list[float]:
+        steps = (1.0, 2.0, 5.0) if stop / start < 300 else (1.0,)
+        powers = range(int(np.floor(np.log10(start))), int(np.ceil(np.log10(stop))) + 1)
+        return [s * 10.0**p for p in powers for s in steps if start * 0.999 <= s * 10.0**p <= stop * 1.001]
+
+    def put(axis: Any, where: list[float], said: list[str]) -> None:
+        axis.set_major_locator(FixedLocator(where))
+        axis.set_major_formatter(FixedFormatter(said))
+        axis.set_minor_locator(NullLocator())
+
+    places = marks(low, high)
+    put(bar.ax.yaxis, places, [compact(value) for value in places])
+    unit = str(variable.attrs.get("units", ""))
+    per_mwh = variable.name == "tokens_per_mwh"
+    bar.set_label("output tokens per MWh" if per_mwh else f"{variable.name} [{unit}]", fontsize=10.5)
+    bar.outline.set_visible(False)
+    if per_mwh:
+        joules = marks(3.6e9 / high, 3.6e9 / low)
+        other = bar.ax.secondary_yaxis("left")
+        put(other.yaxis, [3.6e9 / value for value in joules], [compact(value) for value in joules])
+        other.tick_params(labelsize=8.0, colors=QUIET, length=2.5, width=0.5)
+        other.set_ylabel("J per token", fontsize=9, color=QUIET, labelpad=1)
+        other.spines["left"].set_visible(False)
+
+
+def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Line2D(
+            [], [], marker="*", linestyle="none", color="white", markeredgecolor=INK, markersize=11, label="best cell"
+        )
+    ]
+    known = reasons(ds["limit"]) if "limit" in ds else {}
+    for code, hatch in sorted(shown.items()):
+        words = known.get(code, f"limit {code}")
+        handles.append(
+            Patch(facecolor="#eaeef2", edgecolor="#8c959f", hatch=hatch, linewidth=0.0, label=words)
+        )
+    canvas.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.008, 0.0), ncols=6, frameon=False, fontsize=9,
+        handleheight=1.2, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def reasons(limit: xr.DataArray) -> dict[int, str]:
+    """Code to a sentence of a `limit` variable: `flag_descriptions` where it has them, else `flag_meanings`."""
+    known = meanings(limit) or {}
+    said = dict(part.split(": ", 1) for part in str(limit.attrs.get("flag_descriptions", "")).split("; ") if ": " in part)
+    return {code: said.get(word, word.replace("_", " ")) for code, word in known.items()}
+
+
+def throughput_curves(ds: xr.Dataset) -> Figure:
+    """Tokens per second per accelerator against tokens per second per user, a line per system, batch along the line.
+
+    ds : a decode result; one panel per model, at the first recipe and deployment that runs in each batch.
+    Raises InputError where no cell has a value.
+    """
+    return _curves(
+        ds, "tokens_per_s_per_user", "tokens_per_s_per_gpu", along="batch", lines=("system", "recipe", "context")
+    )
+
+
+def prefill_curves(ds: xr.Dataset) -> Figure:
+    """Time of a prefill against input length, a line per system; one panel per model.
+
+    Raises InputError where no cell has a value.
+    """
+    return _curves(ds, "isl", "prefill_time", along="isl", lines=("system", "recipe", "batch"))
+
+
+def _curves(ds: xr.Dataset, across: str, up: str, *, along: str, lines: Sequence[str]) -> Figure:
+    if not np.isfinite(ds[up].values).any():
+        raise InputError(f"no cell of {up} has a value: nothing fits or divides; see `limit`")
+    import matplotlib as mpl
+
+    best = ds[up].min if up == "prefill_time" else ds[up].max
+    chosen = best("deployment", skipna=True) if "deployment" in ds.dims else ds[up]
+    horizontal = ds[across]
+    if "deployment" in horizontal.dims:
+        horizontal = horizontal.where(ds[up] == chosen).max("deployment", skipna=True)
+    with mpl.rc_context(STYLE):
+        canvas = figure()
+        axes = canvas.subplots(1, ds.sizes["model"], squeeze=False, sharey=True)[0]
+        styles = ("-", "--", ":", "-.")
+        for m, ax in enumerate(axes):
+            for s in range(ds.sizes["system"]):
+                one = chosen.isel(model=m, system=s)
+                rest = [dim for dim in one.dims if dim != along]
+                for k, key in enumerate(np.ndindex(*(one.sizes[dim] for dim in rest))):
+                    at = dict(zip(rest, key, strict=True))
+                    height = one.isel(at).values
+                    width = horizontal.isel(
+                        {d: i for d, i in {"model": m, "system": s, **at}.items() if d in horizontal.dims}
+                    )
+                    extra = ", ".join(f"{dim} {ds[dim].values[i]}" for dim, i in at.items() if ds.sizes[dim] > 1)
+                    label = _name(ds, "system", s) + (f" ({extra})" if extra else "")
+                    keep = np.isfinite(height) & np.isfinite(width.values)
+                    if keep.any():
+                        ax.plot(
+                            width.values[keep], height[keep], styles[k % 4], marker="o", markersize=3.5, linewidth=1.6,
+                            color=COLOURS[s % len(COLOURS)], label=label,
+                        )  # fmt: skip
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            ax.grid(True, which="major", color="#d0d7de", linewidth=0.5)
+            ax.set_title(_name(ds, "model", m), fontweight="bold")
+            ax.set_xlabel(_axis_title(ds[across]))
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.legend(frameon=False, fontsize=8)
+        axes[0].set_ylabel(_axis_title(ds[up]))
+        canvas.suptitle(
+            f"{_title(ds[up])} against {_title(ds[across]).lower()}", fontsize=15, fontweight="bold", x=0.012, ha="left"
+        )
+        canvas.text(0.994, 0.008, basis_line(dict(ds.attrs)), ha="right", va="bottom", fontsize=9, color=QUIET)
+        canvas.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))  # type: ignore[union-attr]
+        return canvas

@@ -1,0 +1,10 @@
+"""Sheets of hardware and models: read, validated, traced to their sources. `pack` turns them into records."""
+
+from roofline.specs.efficiency import Efficiency
+from roofline.specs.hardware import Accelerator, Facility, System
+from roofline.specs.load import list_specs
+from roofline.specs.model import Model
+from roofline.specs.recipe import Recipe
+from roofline.specs.records import Source
+
+__all__ = ["Accelerator", "Efficiency", "Facility", "Model", "Recipe", "Source", "System", "list_specs"]

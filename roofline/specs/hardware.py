@@ -1,0 +1,195 @@
+"""Sheets of hardware: accelerators, the systems they sit in, the facilities around those."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, StrictBool, WithJsonSchema, model_validator
+
+from roofline.specs import quantity as q
+from roofline.specs.efficiency import Efficiency
+from roofline.specs.formats import MathType
+from roofline.specs.records import Folders, Frozen, FrozenMap, Record, Sheet, SheetInput, TextKeys
+
+IDLE_SHARE_OF_TDP = 0.107
+"""Idle over TDP, fitted on H100: the default where a sheet gives no idle power (grade `estimated`)."""
+
+DRAW_A, DRAW_B = 4.54, 0.647
+"""Coefficients of equation (16), fitted on H100: the default elsewhere (grade `estimated`)."""
+
+
+def _reference(what: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": f"id of the {what} sheet"})
+
+
+class Memory(Record):
+    """The memory that weights and KV cache live in."""
+
+    bytes: Annotated[q.MemoryBytes, Field(description="usable memory as the driver reports it, else nominal [B]")]
+    bytes_per_s: Annotated[q.BytesPerSecond, Field(description="peak bandwidth [B/s]")]
+    kind: Annotated[str, Field(description="HBM3e, GDDR7, SRAM ...")]
+
+
+class Power(Record):
+    """Electrical draw of one accelerator, equation (16)."""
+
+    tdp_w: Annotated[q.Watts, Field(description="sustained limit [W]")]
+    idle_w: Annotated[
+        q.IdleWatts,
+        Field(
+            default_factory=lambda data: IDLE_SHARE_OF_TDP * data["tdp_w"],
+            description="powered, no work [W]; default 0.107 of TDP, estimated",
+        ),
+    ]
+    draw_a: Annotated[q.Coefficient, Field(description="power_a of equation (16)")] = DRAW_A
+    draw_b: Annotated[q.Coefficient, Field(description="power_b of equation (16)")] = DRAW_B
+
+    @model_validator(mode="after")
+    def _idle_below_tdp(self) -> Self:
+        if self.idle_w >= self.tdp_w:
+            raise ValueError(f"idle_w = {self.idle_w:g} is not below tdp_w = {self.tdp_w:g}")
+        return self
+
+
+class Accelerator(Sheet):
+    """One accelerator: a GPU, TPU, LPU; the unit in which everything per device is counted."""
+
+    kind_of_sheet: ClassVar[str] = "accelerator"
+
+    vendor: str
+    year: Annotated[q.Year, Field(description="of first shipment")]
+    dense_flop_per_s: Annotated[
+        dict[MathType, q.FlopPerSecond],
+        Frozen,
+        Field(min_length=1, description="peak without structured sparsity, by math type [FLOP/s]; only what exists"),
+    ]
+    memory: Memory
+    cache_bytes: Annotated[q.CacheBytes | None, Field(description="last-level cache [B]")] = None
+    scale_up_bytes_per_s: Annotated[
+        q.LinkBytesPerSecond | None, Field(description="scale-up network, one direction [B/s]; left out where none")
+    ] = None
+    power: Power
+    efficiency: Annotated[Efficiency, _reference("efficiency")]
+
+
+class ScaleUp(Record):
+    """The network inside one domain (NVLink, Infinity Fabric, ICI)."""
+
+    domain: Annotated[q.Count, Field(description="accelerators that share it")]
+    topology: Literal["switched", "full_mesh"]
+    hop_s: Annotated[q.Seconds, Field(description="latency of one hop [s]")]
+    in_switch_reduction: Annotated[StrictBool, Field(description="switches reduce (NVLS / SHARP)")]
+    bytes_per_s: Annotated[
+        q.LinkBytesPerSecond | None, Field(description="one direction per accelerator; default the accelerator's")
+    ] = None
+
+
+class ScaleOut(Record):
+    """The network between domains (InfiniBand, Ethernet)."""
+
+    bytes_per_s: Annotated[q.LinkBytesPerSecond, Field(description="one direction per accelerator [B/s]")]
+    hop_s: Annotated[q.Seconds, Field(description="latency of one hop [s]")]
+
+
+class Psu(Record):
+    """Power supplies: efficiency against load, load = DC watts / rated_w."""
+
+    rated_w: Annotated[q.SystemWatts, Field(description="of all supplies of the system together [W]")]
+    load: Annotated[tuple[q.Share, ...], Field(min_length=1)]
+    efficiency: Annotated[tuple[q.Share, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _curve(self) -> Self:
+        if len(self.load) != len(self.efficiency):
+            raise ValueError(f"load has {len(self.load)} points and efficiency {len(self.efficiency)}")
+        if any(b <= a for a, b in pairwise(self.load)):
+            raise ValueError("load must rise from point to point")
+        return self
+
+
+class SystemPower(Record):
+    """What a system draws beside its accelerators."""
+
+    host_dc_w: Annotated[
+        dict[str, q.HostWatts],
+        Frozen,
+        Field(description="DC watts of the whole system that are not accelerators, by any names; summed"),
+    ]
+    psu: Psu
+    max_w: Annotated[q.SystemWatts, Field(description="what the system is rated to draw at most [W]")]
+    provisioned_w_per_accelerator: Annotated[
+        dict[str, q.SystemWatts],
+        TextKeys,
+        Frozen,
+        Field(default_factory=FrozenMap, description="all-in facility watts per accelerator, by vintage"),
+    ]
+
+    @property
+    def host_w(self) -> float:
+        """DC watts of the whole system that are not accelerators [W]."""
+        return float(sum(self.host_dc_w.values()))
+
+
+class Facility(Sheet):
+    """The building: what it adds to the power of the racks."""
+
+    kind_of_sheet: ClassVar[str] = "facility"
+
+    cooling: Literal["air", "liquid"]
+    pue: Annotated[q.Pue, Field(description="total power over IT power")]
+
+
+class System(Sheet):
+    """A box or rack of one kind of accelerator, its networks, power and cooling."""
+
+    kind_of_sheet: ClassVar[str] = "system"
+
+    kind: Literal["box", "rack"]
+    accelerator: Annotated[Accelerator, _reference("accelerator")]
+    accelerators: Annotated[q.Count, Field(description="accelerators in one system")]
+    max_systems: Annotated[q.Count, Field(description="systems that one replica may span over scale-out")] = 1
+    scale_up: ScaleUp
+    scale_out: ScaleOut | None = None
+    power: SystemPower
+    cooling: Literal["air", "liquid"]
+    facility: Annotated[Facility, _reference("facility")]
+
+    @classmethod
+    def load(cls, source: SheetInput | Self | Accelerator, *, folders: Folders = None) -> Self:
+        """The system of a name, a path or a mapping.
+
+        An accelerator, or the name of one that no system has, stands for one scale-up domain of it with a
+        default host (`roofline.specs.default_host`), whose numbers are `estimated`.
+        Raises `roofline.errors.InputError` where there is no such sheet or it is not valid.
+        """
+        from roofline.specs import default_host, load  # these need the classes of this file first
+
+        if isinstance(source, Accelerator):
+            return cls.model_validate(default_host.around(source, folders=folders))
+        if isinstance(source, str) and load.is_name(source) and not load.exists(cls, source, folders=folders):
+            if load.exists(Accelerator, source, folders=folders):
+                return cls.model_validate(
+                    default_host.around(Accelerator.load(source, folders=folders), folders=folders)
+                )
+            known = {*load.list_specs("system", folders=folders), *load.list_specs("accelerator", folders=folders)}
+            raise load.unknown_name("system or accelerator", source, known)
+        return load.load_sheet(cls, source, folders=folders)
+
+    @property
+    def scale_up_bytes_per_s(self) -> float:
+        """Scale-up bandwidth, one direction per accelerator [B/s]; 0 where there is no such network."""
+        return self.scale_up.bytes_per_s or self.accelerator.scale_up_bytes_per_s or 0.0
+
+    @model_validator(mode="after")
+    def _networks(self) -> Self:
+        reach = self.accelerators * self.max_systems
+        if self.scale_up.domain > reach:
+            raise ValueError(
+                f"scale_up.domain = {self.scale_up.domain} is more than accelerators * max_systems = {reach}"
+            )
+        if self.scale_up.domain > 1 and not self.scale_up_bytes_per_s:
+            raise ValueError("scale_up.domain > 1, but neither scale_up.bytes_per_s nor the accelerator gives a rate")
+        if reach > self.scale_up.domain and self.scale_out is None:
+            raise ValueError(f"a replica may span {reach} accelerators, more than scale_up.domain, without scale_out")
+        return self

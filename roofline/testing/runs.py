@@ -1,0 +1,106 @@
+"""Kernels on setups: what laws are checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.kernels.prefill import prefill_grid
+from roofline.kernels.sweep import VARIABLES, Var, decode_grid
+from roofline.layout import Component
+from roofline.testing.records import Records, Setup, pack
+
+Array = NDArray[Any]
+
+EVERYTHING = tuple(range(VARIABLES))
+"""Every variable number a kernel can write."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Results of a kernel, [config, batch, context] (prefill: [config, batch, isl]).
+
+    values : {variable number: float64[...]}, NaN where `limit` is not 0.   limit, bound : int8[...].
+    """
+
+    values: dict[int, Array]
+    limit: Array
+    bound: Array
+
+    def __getitem__(self, variable: int) -> Array:
+        return self.values[int(variable)]
+
+    @property
+    def step(self) -> Array:
+        """Time of the decode step, or of the whole prompt [s]."""
+        return self[Var.STEP]
+
+    def component(self, component: Component) -> Array:
+        """Seconds spent in one component."""
+        return self[int(Var.COMPONENT) + int(component)]
+
+    @property
+    def ran(self) -> Array:
+        """Cells that have a value."""
+        result: Array = self.limit == 0
+        return result
+
+
+def _records(of: Records | Setup | Sequence[Setup]) -> Records:
+    if isinstance(of, Records):
+        return of
+    return pack([of] if isinstance(of, Setup) else of)
+
+
+def _batches(batches: Sequence[int] | Array, configs: int) -> Array:
+    """int64[config, batch]: one row for each config, repeated where one row is given."""
+    grid = np.atleast_2d(np.asarray(batches, dtype=np.int64))
+    return np.ascontiguousarray(np.broadcast_to(grid, (configs, grid.shape[1])))
+
+
+def run_decode(
+    of: Records | Setup | Sequence[Setup],
+    batches: Sequence[int] | Array,
+    contexts: Sequence[int],
+    new_tokens: int = 1,
+    want: Sequence[int] = EVERYTHING,
+    parallel: bool = False,
+) -> Run:
+    """Decode of every setup at every batch and context."""
+    records = _records(of)
+    out = decode_grid(
+        *records.arguments(),
+        batch=_batches(batches, records.configs.size),
+        context=np.asarray(contexts, dtype=np.int64),
+        new_tokens=new_tokens,
+        want=want,
+        parallel=parallel,
+    )
+    return Run(out["values"], out["limit"], out["bound"])
+
+
+def run_prefill(
+    of: Records | Setup | Sequence[Setup],
+    batches: Sequence[int] | Array,
+    lengths: Sequence[int],
+    cached: int = 0,
+    chunk: int = 1 << 40,
+    want: Sequence[int] = EVERYTHING,
+    parallel: bool = False,
+) -> Run:
+    """Prefill of every setup at every batch and prompt length [tokens]; `cached` of each are there already."""
+    records = _records(of)
+    out = prefill_grid(
+        *records.arguments(),
+        batch=_batches(batches, records.configs.size),
+        isl=np.asarray(lengths, dtype=np.int64),
+        cached=cached,
+        chunk=chunk,
+        want=want,
+        parallel=parallel,
+    )
+    return Run(out["values"], out["limit"], out["bound"])

@@ -1,0 +1,1 @@
+"""Tests, laid out like roofline/. `oracle` is the independent implementation that kernels are held against."""

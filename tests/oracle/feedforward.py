@@ -1,0 +1,84 @@
+"""Section 6: dense, shared and routed feed-forwards, and the element-wise kernels of a layer."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+from roofline.layout import Attention, Component
+from tests.oracle.attention import query_key_width
+from tests.oracle.operations import Operation, Shape, ceil_div, gemm, move, operation
+
+Plain = dict[str, Any]
+
+
+def two_gemms(
+    label: str, part: str, component: Component, model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape, inner: int
+) -> list[Operation]:
+    """A feed-forward of local width `inner`: the up (and gate) projection, the down projection."""
+    hidden, rows, matrices = model["hidden"], shape.rows, row["ffn_matrices"]
+    return [
+        gemm(f"{label} up", part, component, kit, machine, rows, hidden, (matrices - 1) * inner),
+        gemm(f"{label} down", part, component, kit, machine, rows, inner, hidden),
+    ]
+
+
+def expert_load(row: Plain, kit: Plain, ep: int, tokens: int) -> tuple[float, float]:
+    """Equation (7): (experts touched, rows) of the rank that sets the pace."""
+    experts, top_k = row["experts"], row["top_k"]
+    local = experts // ep
+    cover = 1.0 - (1.0 - top_k / experts) ** tokens
+    mean = tokens * top_k / ep
+    if not kit["fullest_rank"]:
+        return local * cover, mean
+    most = tokens * min(top_k, local)
+    z = NormalDist().inv_cdf((ep - 0.375) / (ep + 0.25)) if ep > 1 else 0.0
+    touched = min(local, most, local * cover + z * math.sqrt(local * cover * (1.0 - cover)))
+    rows = min(most, kit["expert_skew"] * (mean + math.sqrt(2 * mean * math.log(ep))))
+    return float(touched), float(rows)
+
+
+def expert_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
+    """Router, expert block (8), permutation."""
+    touched, rows = expert_load(row, kit, shape.ep, shape.expert_tokens)
+    width, matrices, part = row["expert_hidden"], row["ffn_matrices"], kit["expert"]
+    inner = ceil_div(row["expert_inner"], shape.moe_tp)
+    flop = 2 * matrices * width * inner * rows
+    moved = touched * matrices * width * inner * part["w_weight"]
+    moved += rows * ((width + inner) * part["w_act"] + ((matrices - 1) * inner + width) * part["w_out"])
+    permuted = kit["w_permute"] * rows * (8 * width + 6 * inner)
+    return [
+        gemm("router", "router", Component.EXPERTS, kit, machine, shape.rows, model["hidden"], row["experts"]),
+        operation("experts", "expert", Component.EXPERTS, kit, machine, flop, moved),
+        move("permute", Component.EXPERTS, machine, permuted, kit["permute_eta_memory"], 0.0),
+    ]
+
+
+def elementwise_operation(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> Operation:
+    """Equation (9): norms, rotary and gates as one operation with bytes only."""
+    dense, shared = ceil_div(row["ffn_inner"], shape.tp), ceil_div(row["shared_inner"], shape.tp)
+    kernels = row["norms"]
+    if row["attention"] != Attention.NONE:
+        kernels += 1
+    if dense or shared:
+        kernels += 1
+    elements = 4 * model["hidden"] * row["norms"] + 2 * query_key_width(row, shape) + row["ffn_matrices"] * (dense + shared)
+    moved = shape.rows * kit["w_hidden"] * elements
+    fixed = kernels * kit["elementwise_fixed_s"]
+    return move("elementwise", Component.ELEMENTWISE, machine, moved, kit["elementwise_eta_memory"], fixed)
+
+
+def feedforward_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
+    """Everything of a layer that is not attention or communication."""
+    out: list[Operation] = []
+    if row["ffn_inner"]:
+        inner = ceil_div(row["ffn_inner"], shape.tp)
+        out += two_gemms("ffn", "ffn", Component.FFN, model, row, kit, machine, shape, inner)
+    if row["shared_inner"]:
+        inner = ceil_div(row["shared_inner"], shape.tp)
+        out += two_gemms("shared", "shared", Component.FFN, model, row, kit, machine, shape, inner)
+    if row["experts"]:
+        out += expert_operations(model, row, kit, machine, shape)
+    out.append(elementwise_operation(model, row, kit, machine, shape))
+    return out

@@ -1,0 +1,240 @@
+"""Sections 8 and 10: layers to stages, stages to steps and prompts, and what they draw."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from roofline.layout import Bound, Component, Limit
+from tests.oracle.attention import attention_forms
+from tests.oracle.collectives import gather, hand_over, layer_collectives
+from tests.oracle.feedforward import feedforward_operations
+from tests.oracle.limits import limit_of, memory_of
+from tests.oracle.operations import Operation, Shape, Tally, Transfer, ceil_div, gemm, move, run, shape_of, tied
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One micro-batch going through the whole model."""
+
+    embed: Tally
+    layers: Tally
+    head: Tally
+    hop: Transfer
+    operations: list[Plain]  # per kind of layer, with its count
+
+    def whole(self) -> Tally:
+        total = Tally()
+        for part in (self.embed, self.layers, self.head):
+            total.add(part)
+        return total
+
+    def slowest(self, layers: int, pp: int, clock: str) -> float:
+        """Time of the slowest stage; `clock` is `time` or `serial`."""
+        embed, body, head = (getattr(part, clock) for part in (self.embed, self.layers, self.head))
+        if pp == 1:
+            return float(embed + body + head)
+        per_stage = ceil_div(layers, pp)
+        first_share = per_stage / layers
+        last_share = max(0, layers - (pp - 1) * per_stage) / layers
+        return float(max(embed + first_share * body, last_share * body + head))
+
+
+def describe(count: int, operations: list[Operation], transfers: list[Transfer]) -> list[Plain]:
+    """Operation by operation, for reading."""
+    out: list[Plain] = []
+    for op in operations:
+        out.append(
+            {
+                "name": op.name,
+                "part": op.part,
+                "count": count,
+                "flop": op.flop,
+                "bytes": op.moved_bytes,
+                "time": op.time,
+                "bound": op.bound,
+            }
+        )
+    for transfer in transfers:
+        bound = Bound.NETWORK if transfer.bytes_s > transfer.fixed_s else Bound.LATENCY
+        out.append({"name": transfer.name, "part": "network", "count": count, "time": transfer.time, "bound": bound})
+    return out
+
+
+def layer(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> tuple[Tally, list[Operation], list[Transfer]]:
+    """Section 8, one layer in its cheapest form."""
+    transfers = layer_collectives(model, row, kit, machine, shape)
+    rest = feedforward_operations(model, row, kit, machine, shape)
+    best: tuple[Tally, list[Operation], list[Transfer]] | None = None
+    for form in attention_forms(model, row, kit, machine, shape):
+        operations = form + rest
+        tally = run(operations, transfers, kit, machine)
+        # forms exactly as fast (both behind the network, or moving the same bytes) are so in any order: the first stands
+        close = best is not None and tally.time != best[0].time and tied(tally.time, best[0].time)
+        if best is None or tally.time < best[0].time:
+            best = tally, operations, transfers
+        best[0].ties += close
+    assert best is not None  # every row has at least the empty form
+    return best
+
+
+def one_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, with_head: bool) -> Pass:
+    """Embedding, layers, lm_head of one micro-batch."""
+    listed: list[Plain] = []
+    body = Tally()
+    for row in model["rows"]:
+        tally, operations, transfers = layer(model, row, kit, machine, shape)
+        body.add(tally, row["count"])
+        listed += describe(row["count"], operations, transfers)
+    embed_bytes = shape.rows * model["hidden"] * (kit["w_embed"] + kit["w_hidden"])
+    look_up = move(
+        "embedding",
+        Component.HEAD,
+        machine,
+        embed_bytes,
+        kit["elementwise_eta_memory"],
+        kit["elementwise_fixed_s"],
+    )
+    head = Tally()
+    if with_head:
+        rows = shape.rank_batch if shape.prefill else shape.rows
+        local_vocab = ceil_div(model["vocab"], shape.tp)
+        product = gemm("lm_head", "head", Component.HEAD, kit, machine, rows, model["hidden"], local_vocab)
+        gathers: list[Transfer] = []
+        if shape.tp > 1:
+            size = rows * model["vocab"] * kit["w_gather_logit"]
+            gathers.append(gather("vocabulary gather", machine, size, shape.tp))
+        head = run([product], gathers, kit, machine)
+        listed += describe(1, [product], gathers)
+    hop = hand_over(model, kit, machine, shape) if shape.pp > 1 else Transfer("hand-over", 0.0, 0.0, Component.PIPELINE)
+    return Pass(run([look_up], [], kit, machine), body, head, hop, describe(1, [look_up], []) + listed)
+
+
+def first_largest(classes: dict[Bound, float]) -> Bound:
+    best = Bound.COMPUTE
+    for bound in (Bound.MEMORY, Bound.NETWORK, Bound.LATENCY):
+        if classes[bound] > classes[best]:
+            best = bound
+    return best
+
+
+def draw(machine: Plain, compute_s: float, moved_bytes: float, share: float, time: float) -> tuple[float, float, float]:
+    """Equation (16): (watts of one accelerator, u_f, u_m); `share` is what one rank does of C and D."""
+    u_f = compute_s * share / time
+    u_m = moved_bytes / machine["bytes_per_s"] * share / time
+    x = machine["power_a"] * math.sqrt(u_f) + machine["power_b"] * u_m
+    return machine["idle_w"] + (machine["tdp_w"] - machine["idle_w"]) * (1 - 1 / (1 + x + x * x / 2)), u_f, u_m
+
+
+def add_hops(tally: Tally, hop: Transfer, hops: int, kit: Plain) -> None:
+    """Hand-overs into the classes; in `ideal` they are counted in `serial` alone."""
+    if not kit["bound"]:
+        tally.classes[Bound.LATENCY] += hops * hop.fixed_s
+        tally.classes[Bound.NETWORK] += hops * hop.bytes_s
+
+
+def refuse(limit: Limit) -> Plain:
+    return {"limit": limit, "bound": Bound.NONE}
+
+
+def decode(
+    model: Plain, machine: Plain, kit: Plain | None, deployment: Plain, batch: int, context: int, new_tokens: int = 1
+) -> Plain:
+    """One decode step; equations (15), (16), (17). Only `limit` and `bound` where the cell cannot run.
+
+    Rates and energy count all `new_tokens` of the pass: how many of a draft are kept is not this pass's to know.
+    """
+    limit = limit_of(model, machine, kit, deployment, batch, new_tokens, context, False)
+    if limit or kit is None:
+        return refuse(limit)
+    shape = shape_of(deployment, batch, new_tokens, context, False)
+    passed = one_pass(model, kit, machine, shape, with_head=True)
+    whole, hops, m = passed.whole(), shape.pp - 1, shape.micro_batches
+    hop_in_step = 0.0 if kit["bound"] else passed.hop.time
+    step = max(whole.time + hops * hop_in_step, m * passed.slowest(model["layers"], shape.pp, "time"))
+    serial = max(whole.serial + hops * passed.hop.time, m * passed.slowest(model["layers"], shape.pp, "serial"))
+    add_hops(whole, passed.hop, hops, kit)
+    whole.components[Component.PIPELINE] = step - whole.time
+    watts, u_f, u_m = draw(machine, whole.compute, whole.moved, m / shape.pp, step)
+    return {
+        "limit": Limit.NONE,
+        "step": step,
+        "serial": serial,
+        "classes": whole.classes,
+        "bound": first_largest(whole.classes),
+        "components": whole.components,
+        "C": whole.compute,
+        "D": whole.moved,
+        "memory": memory_of(model, machine, kit, deployment, batch, new_tokens, context, False),
+        "power": watts,
+        "u_f": u_f,
+        "u_m": u_m,
+        "energy": shape.group * watts * step,
+        "joules_per_token": shape.group * watts * step / (batch * new_tokens),
+        "tokens_per_s_per_user": new_tokens / step,
+        "tokens_per_s_per_accelerator": batch * new_tokens / (step * shape.group),
+        "ties": whole.ties,
+        "operations": passed.operations,
+    }
+
+
+def prefill(
+    model: Plain, machine: Plain, kit: Plain | None, deployment: Plain, batch: int, isl: int, cached: int, chunk: int
+) -> Plain:
+    """A prompt of `isl` tokens, `cached` of them already there; equations (15p), (16), (17)."""
+    largest = min(chunk, isl - cached)
+    limit = limit_of(model, machine, kit, deployment, batch, largest, isl, True)
+    if limit or kit is None:
+        return refuse(limit)
+    total, operations = Tally(), []
+    clocks: dict[str, list[tuple[float, float, float]]] = {"time": [], "serial": []}  # (slowest, stages, hop) a chunk
+    pp, m, group, hops = deployment["pp"], 0, 0, deployment["pp"] - 1
+    done = cached
+    while done < isl:
+        new_tokens = min(chunk, isl - done)
+        done += new_tokens
+        shape = shape_of(deployment, batch, new_tokens, done, True)
+        m, group = shape.micro_batches, shape.group
+        passed = one_pass(model, kit, machine, shape, with_head=done == isl)
+        whole = passed.whole()
+        for clock, entries in clocks.items():
+            hop = 0.0 if kit["bound"] and clock == "time" else passed.hop.time
+            entries.append((passed.slowest(model["layers"], pp, clock), getattr(whole, clock), hop))
+        add_hops(whole, passed.hop, hops, kit)
+        total.add(whole)
+        operations += passed.operations
+    times = {clock: prompt_time(entries, pp, m) for clock, entries in clocks.items()}
+    time = times["time"]
+    total.components[Component.PIPELINE] = time - total.time
+    watts, u_f, u_m = draw(machine, total.compute, total.moved, m / pp, time)
+    return {
+        "limit": Limit.NONE,
+        "time": time,
+        "serial": times["serial"],
+        "classes": total.classes,
+        "bound": first_largest(total.classes),
+        "components": total.components,
+        "C": total.compute,
+        "D": total.moved,
+        "memory": memory_of(model, machine, kit, deployment, batch, largest, isl, True),
+        "power": watts,
+        "u_f": u_f,
+        "u_m": u_m,
+        "energy": group * watts * time,
+        "ties": total.ties,
+        "joules_per_token": group * watts * time / (batch * (isl - cached)),
+        "tokens_per_s_per_user": (isl - cached) / time,
+        "tokens_per_s_per_accelerator": batch * (isl - cached) / (time * group),
+        "operations": operations,
+    }
+
+
+def prompt_time(entries: list[tuple[float, float, float]], pp: int, m: int) -> float:
+    """Equation (15p) from (slowest, sum_stages, hop) of each chunk."""
+    if pp == 1:
+        return sum(stages for _, stages, _ in entries)
+    slowest, stages, hop = entries[-1]
+    return sum(m * s for s, _, _ in entries) + (stages + (pp - 1) * hop - slowest)

@@ -1,0 +1,179 @@
+"""Facts of the built-in hardware sheets, typed here a second time from their sources."""
+
+import pytest
+
+from roofline.specs import Accelerator, Efficiency, Facility, System, list_specs
+
+SYSTEMS = list_specs("system")
+SWITCHED = ["dgx-h100", "dgx-h200", "dgx-b200", "dgx-b300", "gb200-nvl72", "gb300-nvl72", "vr-nvl72"]
+
+
+def dc_watts_at_tdp(system):
+    return system.accelerators * system.accelerator.power.tdp_w + system.power.host_w
+
+
+def wall_watts_at_tdp(system):
+    """Over the supplies' efficiency at that load, by hand between the two points around it."""
+    dc = dc_watts_at_tdp(system)
+    psu = system.power.psu
+    load = dc / psu.rated_w
+    (x0, y0), (x1, y1) = next(
+        (a, b)
+        for a, b in zip(
+            zip(psu.load, psu.efficiency, strict=True),
+            list(zip(psu.load, psu.efficiency, strict=True))[1:],
+            strict=False,
+        )
+        if a[0] <= load <= b[0]
+    )
+    return dc / (y0 + (y1 - y0) * (load - x0) / (x1 - x0))
+
+
+@pytest.mark.parametrize(
+    ("stem", "math", "dense"),
+    [
+        ("h100-sxm", "bf16", 989.4e12),
+        ("h100-sxm", "fp8", 1978.9e12),
+        ("h200-sxm", "bf16", 989.4e12),
+        ("b200-hgx", "fp4", 9e15),
+        ("gb200", "fp4", 10e15),
+        ("b300-hgx", "fp4", 13.5e15),
+        ("gb300", "fp4", 15e15),
+        ("gb300", "fp8", 5e15),
+        ("rubin-vr200", "fp4", 35e15),
+        ("mi300x", "fp8", 2614.9e12),
+        ("mi355x", "fp4", 10.066e15),
+        ("a100-80-sxm", "bf16", 312e12),
+        ("l40s", "fp8", 733e12),
+    ],
+)
+def test_peaks_are_dense(stem, math, dense):
+    assert Accelerator.load(stem).dense_flop_per_s[math] == dense
+
+
+@pytest.mark.parametrize(
+    ("stem", "ridge"), [("h100-sxm", 295.3), ("h200-sxm", 206.1), ("b200-hgx", 293.3), ("gb300", 312.5)]
+)
+def test_ridge_point_in_bf16(stem, ridge):
+    part = Accelerator.load(stem)
+    assert part.dense_flop_per_s["bf16"] / part.memory.bytes_per_s == pytest.approx(ridge, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("stem", "both_ways"), [("h100-sxm", 900e9), ("b200-hgx", 1.8e12), ("rubin-vr200", 3.6e12), ("mi355x", 1075.2e9)]
+)
+def test_links_are_one_way(stem, both_ways):
+    assert 2 * Accelerator.load(stem).scale_up_bytes_per_s == both_ways
+
+
+def test_memory_is_what_the_driver_reports():
+    assert Accelerator.load("h100-sxm").memory.bytes == 80 * 2**30
+    assert Accelerator.load("h200-sxm").memory.bytes / 2**30 == pytest.approx(139.81, abs=0.05)
+    assert Accelerator.load("b200-hgx").memory.bytes / 2**30 == pytest.approx(178.35, abs=0.05)
+
+
+def test_blackwell_ultra_gains_fp4_and_loses_int8():
+    for before, after in (("b200-hgx", "b300-hgx"), ("gb200", "gb300")):
+        old, new = (Accelerator.load(stem).dense_flop_per_s for stem in (before, after))
+        assert new["fp4"] == pytest.approx(1.5 * old["fp4"])
+        assert new["int8"] < old["int8"] / 25
+        assert new["bf16"] == old["bf16"]
+
+
+def test_max_q_and_max_p_differ_in_watts_alone():
+    quiet, fast = Accelerator.load("rubin-vr200"), Accelerator.load("rubin-vr200-max-p")
+    assert (quiet.power.tdp_w, fast.power.tdp_w) == (1800, 2300)
+    assert quiet.dense_flop_per_s == fast.dense_flop_per_s
+    assert quiet.memory == fast.memory
+
+
+@pytest.mark.parametrize(
+    ("stem", "watts"),
+    [("dgx-h100", 1352), ("dgx-b200", 1352), ("dgx-b300", 1331), ("mi300x-8", 992), ("mi355x-8", 992)],
+)
+def test_host_watts_of_boxes(stem, watts):
+    assert System.load(stem).power.host_w == watts
+
+
+def test_host_watts_of_racks():
+    grace, switches = 36 * 140, 9 * 477.5
+    assert System.load("gb200-nvl72").power.host_w == grace + 18 * 172 + switches
+    assert System.load("gb300-nvl72").power.host_w == grace + 18 * 300 + switches
+    rubin = System.load("vr-nvl72").power.host_w
+    assert rubin == System.load("vr-nvl72-max-p").power.host_w
+    assert rubin == pytest.approx(System.load("gb300-nvl72").power.host_w * 230 / 142, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("stem", "network_w", "published_w"), [("gb200-nvl72", 4263, 107e3), ("gb300-nvl72", 6278, 124e3)]
+)
+def test_racks_at_tdp_agree_with_the_published_model(stem, network_w, published_w):
+    assert wall_watts_at_tdp(System.load(stem)) + network_w == pytest.approx(published_w, rel=0.025)
+
+
+@pytest.mark.parametrize("stem", SYSTEMS)
+def test_a_system_is_rated_above_what_it_draws_at_tdp(stem):
+    system = System.load(stem)
+    assert wall_watts_at_tdp(system) <= system.power.max_w <= system.power.psu.rated_w
+
+
+@pytest.mark.parametrize("stem", SYSTEMS)
+def test_networks_of_systems(stem):
+    system = System.load(stem)
+    assert system.scale_up.domain == system.accelerators == (72 if system.kind == "rack" else 8)
+    assert system.max_systems == (8 if system.kind == "rack" else 16)
+    assert system.scale_out is not None
+    assert system.scale_out.bytes_per_s < system.scale_up_bytes_per_s
+    mesh = system.accelerator.vendor == "AMD"
+    assert system.scale_up.topology == ("full_mesh" if mesh else "switched")
+    assert system.scale_up.in_switch_reduction is not mesh
+    assert system.facility.cooling == system.cooling
+
+
+@pytest.mark.parametrize("stem", SWITCHED)
+def test_vintages_stand_side_by_side(stem):
+    watts = System.load(stem).power.provisioned_w_per_accelerator
+    assert "semianalysis-2026" in watts
+    assert ("semianalysis-v1" in watts) is not stem.startswith("vr-")
+
+
+def test_vintages_as_published():
+    assert System.load("dgx-h100").power.provisioned_w_per_accelerator == {
+        "semianalysis-v1": 1730,
+        "semianalysis-2026": 1370,
+    }
+    assert System.load("gb300-nvl72").power.provisioned_w_per_accelerator["semianalysis-2026"] == 2120
+
+
+def test_facilities():
+    assert (Facility.load("air").pue, Facility.load("liquid").pue) == (1.3, 1.1)
+
+
+@pytest.mark.parametrize(
+    "name", ["h100-sxm", "h200-sxm", "b200-hgx", "gb200", "gb300", "b300-hgx", "l40s", "a100-80-sxm"]
+)
+def test_a_measured_part_uses_the_sheet_measured_on_it(name):
+    assert name in Accelerator.load(name).efficiency.accelerators
+
+
+@pytest.mark.parametrize("stem", list_specs("efficiency"))
+def test_efficiency_is_physical(stem):
+    sheet = Efficiency.load(stem)
+    for entries in (sheet.operations.gemm, sheet.operations.experts):
+        for entry in entries.values():
+            assert 0.1 < entry.eta_compute <= 1
+            assert 0.3 < entry.eta_memory <= 1
+            assert 2e-6 <= entry.fixed_s <= 50e-6
+    for fmt, entry in sheet.operations.experts.items():
+        assert entry.eta_compute <= sheet.operations.gemm[fmt].eta_compute + 1e-9
+    assert sheet.collectives.one_shot_s <= sheet.collectives.two_shot_s
+
+
+def test_h100_gemms_reproduce_measured_calls():
+    """Shortest call and share of bandwidth at one row, shares of peak at 8192 rows, as tabled for the library named."""
+    part, gemm = Accelerator.load("h100-sxm"), Efficiency.load("h100").operations.gemm
+    assert gemm["bf16"].fixed_s == pytest.approx(3.87e-6, rel=0.1)
+    read_s = 2 * 8192 * 8192 / part.memory.bytes_per_s
+    assert read_s / (gemm["bf16"].fixed_s + read_s / gemm["bf16"].eta_memory) == pytest.approx(0.7992, rel=0.05)
+    assert gemm["bf16"].eta_compute == pytest.approx(0.7647, rel=0.1)
+    assert gemm["fp8"].eta_compute == pytest.approx(0.5511, rel=0.15)

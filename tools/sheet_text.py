@@ -1,0 +1,245 @@
+"""Text of efficiency sheets: what was fitted, what is filled in by a stated rule, and where each number comes from."""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+TABLES = "aiconfigurator-core 0.12.0 (PyPI, Apache-2.0), its measured tables"
+CLASSES = ("gemm", "experts", "decode_attention", "context_attention")
+BLACKWELL = ("b200", "b300", "gb200", "gb300")
+# Matrix share of peak of an MI300X over a Hopper's: 0.514 (MAMF, bf16) by the share fitted here for the H100.
+MAMF_BF16 = 0.514
+COMPUTE_RULES = {
+    "decode_attention": "compute-bound decode attention not measured: this sheet's context attention in bf16",
+    "experts": "the tables' best tenth at 4096 tokens and more, less token permutation; at most the dense GEMM's",
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fitted operation; `rule` is empty where it was measured, else the rule that filled it in."""
+
+    eta_compute: float
+    eta_memory: float
+    fixed_s: float
+    library: str
+    error: float  # median absolute relative error over the points
+    points: int
+    rule: str = ""
+
+    def with_compute(self, eta_compute: float) -> Fit:
+        """The same with another eta_compute."""
+        return replace(self, eta_compute=eta_compute)
+
+    def by_rule(self, rule: str, **changes: float) -> Fit:
+        """The same as an estimate: numbers changed, `rule` says why they stand here."""
+        return replace(self, rule=rule, **changes)  # type: ignore[arg-type]
+
+    def numbers(self) -> str:
+        """The YAML mapping."""
+        return (
+            f"{{eta_compute: {digits(self.eta_compute)}, eta_memory: {digits(self.eta_memory)}, "
+            f"fixed_s: {seconds(self.fixed_s)}}}"
+        )
+
+    def source(self) -> str:
+        """The YAML mapping of ref and grade."""
+        if self.rule:
+            return f'{{ref: "{self.rule}", grade: estimated}}'
+        error = f"{self.points} points, median error {100 * self.error:.0f} %"
+        return f'{{ref: "{TABLES}: {self.library}, {error}", grade: measured}}'
+
+
+Family = dict[str, Any]
+Constants = dict[str, tuple[str, str, str]]  # collective constant -> (number, ref, grade)
+
+
+def digits(value: float) -> str:
+    """A share with three significant digits."""
+    return f"{min(1.0, value):.3g}"
+
+
+def seconds(value: float) -> str:
+    """Seconds to a tenth of a microsecond."""
+    return f"{value * 1e6:.1f}e-6"
+
+
+def completed(family: Family, families: dict[str, Family]) -> Family:
+    """Fill in what no table has: experts of a part without, and the compute share of decode attention."""
+    out = dict(family)
+    experts, context = dict(family["experts"]), family["context_attention"]
+    if not experts:
+        near, name = ("b200", "B200") if "nvfp4" in family["gemm"] else ("h100", "H100")
+        for fmt, fit in families[near]["experts"].items():
+            if fmt in family["gemm"]:
+                eta = min(fit.eta_compute, family["gemm"][fmt].eta_compute)
+                rule = f"expert blocks not measured: the {name}'s, eta_compute no higher than the GEMM's"
+                experts[fmt] = fit.with_compute(eta).by_rule(rule)
+    out["experts"] = experts
+    decode = {}
+    for fmt, fit in family["decode_attention"].items():
+        # Only bytes are tabled. Where many heads share a cache, decode is matrix work like a prompt's, in bf16 for
+        # either format of the cache.
+        decode[fmt] = fit.with_compute(context["bf16"].eta_compute)
+    out["decode_attention"] = decode
+    return out
+
+
+def collectives_of(family: Family) -> Constants:
+    """Constant -> (number, ref, grade)."""
+    one, two, eta_reduce, _, reduce_lib = family["reduce"]
+    gather_s, eta_gather, _, gather_lib = family["gather"]
+    exchange_s, eta_exchange, _, exchange_lib = family["exchange"]
+    reduce = f"{TABLES}: {reduce_lib}"
+    gather = f"{TABLES}: {gather_lib} all-gather and reduce-scatter"
+    exchange = f"{TABLES}: {exchange_lib} all-to-all"
+    p2p = "a hand-over is one side of the all-to-all: its eta; fixed time about that of the one-shot all-reduce"
+    out = "across NICs an all-to-all reaches about 0.9 of 50 GB/s; fixed time of a transfer and its proxy thread"
+    return {
+        "one_shot_s": (seconds(one), reduce, "measured"),
+        "two_shot_s": (seconds(two), reduce, "measured"),
+        "gather_s": (seconds(gather_s), gather, "measured"),
+        "exchange_s": (seconds(exchange_s), exchange, "measured"),
+        "p2p_s": (seconds(one), p2p, "estimated"),
+        "out_s": (seconds(10e-6), out, "estimated"),
+        "eta_reduce": (digits(eta_reduce), reduce, "measured"),
+        "eta_gather": (digits(eta_gather), gather, "measured"),
+        "eta_exchange": (digits(eta_exchange), exchange, "measured"),
+        "eta_p2p": (digits(eta_exchange), p2p, "estimated"),
+        "eta_out": ("0.9", out, "estimated"),
+    }
+
+
+def percent(family: Family, kind: str) -> str:
+    """Median over formats of the median errors of one class, as `kind 12 %`."""
+    errors = [fit.error for fit in family[kind].values() if not fit.rule]
+    return f"{kind.replace('_', ' ')} {100 * statistics.median(errors):.0f} %" if errors else ""
+
+
+def notes_of(family: Family) -> str:
+    """How good the fit is and what it left out."""
+    parts = [p for p in (percent(family, kind) for kind in CLASSES) if p]
+    names = {"reduce": "all-reduce", "gather": "all-gather and reduce-scatter", "exchange": "all-to-all"}
+    parts += [f"{title} {100 * family[kind][-2]:.0f} %" for kind, title in names.items()]
+    return (
+        "Written by tools/fit_efficiency.py. Median absolute error, in sample, over the medians of the tabled bins: "
+        + ", ".join(parts)
+        + ". Above 30 % one line does not describe the data (GPUs that share PCIe). Per format the library fastest "
+        "over all tabled sizes, named in its source: a stack that uses one library for all is slower. Fixed times are "
+        "held within 7 to 11 us (attention) and 25 to 48 us (expert blocks: two numbers from four points)."
+    )
+
+
+def render(title: str, family: Family, notes: str, collectives: Constants) -> str:
+    """The whole sheet as YAML."""
+    lines = [f"name: {title}", f"accelerators: [{', '.join(family['accelerators'])}]", "notes: >-"]
+    lines += ["  " + line for line in textwrap.wrap(notes, 112)]
+    lines.append("operations:")
+    for kind in CLASSES:
+        lines.append(f"  {kind}:")
+        lines += [f"    {fmt}: {fit.numbers()}" for fmt, fit in family[kind].items()]
+    lines += ["  elementwise: {eta_memory: 0.8, fixed_s: 2.0e-6}", "  permute: {eta_memory: 0.5}", "collectives:"]
+    lines += [f"  {key}: {number}" for key, (number, _, _) in collectives.items()]
+    lines += ["experts_skew: 1.0", "runtime: {memory_fraction: 0.9, reserve_bytes: 1e9}", "sources:"]
+    for kind in CLASSES:
+        lines += [f"  operations.{kind}.{fmt}: {fit.source()}" for fmt, fit in family[kind].items()]
+        if kind in COMPUTE_RULES:
+            ref = COMPUTE_RULES[kind]
+            lines += [
+                f'  operations.{kind}.{fmt}.eta_compute: {{ref: "{ref}", grade: estimated}}'
+                for fmt, fit in family[kind].items()
+                if not fit.rule
+            ]
+    fixed = {
+        "operations.elementwise": "a fused element-wise kernel in a CUDA graph: about 2 us, about 0.8 of bandwidth",
+        "operations.permute": "gather and scatter of token rows, half of bandwidth",
+    }
+    lines += [f'  {key}: {{ref: "{ref}", grade: estimated}}' for key, ref in fixed.items()]
+    lines += [f'  collectives.{key}: {{ref: "{ref}", grade: {grade}}}' for key, (_, ref, grade) in collectives.items()]
+    rest = {
+        "experts_skew": "routing as even as chance allows; the spread by chance is in equation (7)",
+        "runtime.memory_fraction": "customary default of serving engines",
+        "runtime.reserve_bytes": "driver context, CUDA graphs and communication buffers, about 1 GB",
+    }
+    lines += [f'  {key}: {{ref: "{ref}", grade: estimated}}' for key, ref in rest.items()]
+    return "\n".join(lines) + "\n"
+
+
+def sheet_text(name: str, family: Family, families: dict[str, Family]) -> str:
+    """Sheet of one measured family."""
+    full = completed(family, families) | {"accelerators": [family["accelerator"]]}
+    return render(f"{name.upper()}, kernels as measured", full, notes_of(full), collectives_of(family))
+
+
+def middle(fits: list[Fit], rule: str) -> Fit:
+    """Median of each number."""
+    pick = statistics.median
+    return Fit(
+        pick(f.eta_compute for f in fits),
+        pick(f.eta_memory for f in fits),
+        pick(f.fixed_s for f in fits),
+        "",
+        0.0,
+        0,
+        rule,
+    )
+
+
+def pooled(names: tuple[str, ...], families: dict[str, Family], rule: str) -> tuple[Family, Constants]:
+    """Medians over families: operations and collectives, all estimated by `rule`."""
+    full = [completed(families[n], families) for n in names]
+    out: Family = {"accelerators": []}
+    for kind in CLASSES:
+        formats = dict.fromkeys(fmt for f in full for fmt in f[kind])
+        out[kind] = {fmt: middle([f[kind][fmt] for f in full if fmt in f[kind]], rule) for fmt in formats}
+    tables = [collectives_of(families[n]) for n in names]
+    shared = {}
+    for key in tables[0]:
+        value = statistics.median(float(t[key][0]) for t in tables)
+        shared[key] = (seconds(value) if key.endswith("_s") else digits(value), rule, "estimated")
+    return out, shared
+
+
+def cdna(families: dict[str, Family], title: str, with_fp4: bool) -> tuple[str, Family, str, Constants]:
+    """CDNA: the Hopper medians, compute shares scaled to what an MI300X reaches."""
+    base, shared = pooled(("h100", "h200"), families, "")
+    scale = MAMF_BF16 / base["gemm"]["bf16"].eta_compute
+    rule = (
+        f"Hopper medians; eta_compute times {scale:.2f}, so that bf16 GEMMs reach "
+        f"the {MAMF_BF16} of peak measured on an MI300X (MAMF)"
+    )
+    blackwell, _ = pooled(BLACKWELL, families, "")
+    out: Family = {"accelerators": []}
+    for kind in CLASSES:
+        source = dict(base[kind])
+        if with_fp4 and kind in ("gemm", "experts"):
+            source["mxfp4"] = blackwell[kind]["nvfp4"]
+        out[kind] = {fmt: fit.by_rule(rule, eta_compute=fit.eta_compute * scale) for fmt, fit in source.items()}
+        if "mxfp4" in out[kind]:
+            fp4_rule = rule.replace("Hopper medians", "Blackwell medians of nvfp4")
+            out[kind]["mxfp4"] = replace(out[kind]["mxfp4"], rule=fp4_rule)
+    slower = "Hopper medians, fixed times by 1.5: no measurement of RCCL or of AMD's own kernels is at hand"
+    table = {
+        key: (seconds(1.5 * float(number)) if key.endswith("_s") else number, slower, "estimated")
+        for key, (number, _, _) in shared.items()
+    }
+    return title, out, "Nothing here was measured on this generation but the 0.514: take results as a guess.", table
+
+
+def defaults(families: dict[str, Family]) -> Iterator[tuple[str, str]]:
+    """(name, text) of the sheets for parts of a generation that nobody measured."""
+    for generation, names in (("hopper", ("h100", "h200")), ("blackwell", BLACKWELL)):
+        rule = f"median of the sheets {', '.join(names)}"
+        family, shared = pooled(names, families, rule)
+        notes = f"For parts of this generation without measurements of their own: {rule}."
+        yield f"default-{generation}", render(f"{generation.capitalize()}, by default", family, notes, shared)
+    rule = f"as default-blackwell: median of the sheets {', '.join(BLACKWELL)}; nothing is measured on Rubin"
+    family, shared = pooled(BLACKWELL, families, rule)
+    notes = "Blackwell's shares and fixed times, unchanged: no Rubin was measured."
+    yield "default-rubin", render("Rubin, by default", family, notes, shared)
+    for name, title, with_fp4 in (("cdna3", "CDNA 3, by default", False), ("cdna4", "CDNA 4, by default", True)):
+        yield f"default-{name}", render(*cdna(families, title, with_fp4))
