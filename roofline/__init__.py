@@ -44,7 +44,7 @@ __all__ = [
 if TYPE_CHECKING:
     from roofline.errors import InputError
     from roofline.grid import decode, prefill
-    from roofline.insight import explain
+    from roofline.insight.explain import explain
     from roofline.rack import rollup
     from roofline.report import heatmap
     from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, System

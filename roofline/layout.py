@@ -198,6 +198,35 @@ class Bound(IntEnum):
     LATENCY = 4
 
 
+class Operation(IntEnum):
+    """The operations of a pass, in the order a token meets them."""
+
+    EMBEDDING = 0
+    PROJECT_IN = 1
+    PROJECT_QUERY = 2
+    ABSORB_QUERY = 3
+    EXPAND_CACHE = 4
+    CORE = 5
+    ABSORB_VALUE = 6
+    PROJECT_OUT = 7
+    REDUCE_ATTENTION = 8
+    FFN_UP = 9
+    FFN_DOWN = 10
+    REDUCE_FFN = 11
+    ROUTER = 12
+    SHARED_UP = 13
+    SHARED_DOWN = 14
+    DISPATCH = 15
+    EXPERTS = 16
+    PERMUTE = 17
+    COMBINE = 18
+    REDUCE_EXPERTS = 19
+    ELEMENTWISE = 20
+    LM_HEAD = 21
+    GATHER_LOGITS = 22
+    HAND_OVER = 23
+
+
 class Component(IntEnum):
     """Where the time of a pass goes."""
 
@@ -209,3 +238,32 @@ class Component(IntEnum):
     COLLECTIVES = 5
     HEAD = 6
     PIPELINE = 7
+
+
+OPERATION_COMPONENT: dict[Operation, Component] = {
+    Operation.EMBEDDING: Component.HEAD,
+    Operation.PROJECT_IN: Component.ATTENTION_PROJECTION,
+    Operation.PROJECT_QUERY: Component.ATTENTION_PROJECTION,
+    Operation.ABSORB_QUERY: Component.ATTENTION_CORE,
+    Operation.EXPAND_CACHE: Component.ATTENTION_CORE,
+    Operation.CORE: Component.ATTENTION_CORE,
+    Operation.ABSORB_VALUE: Component.ATTENTION_CORE,
+    Operation.PROJECT_OUT: Component.ATTENTION_PROJECTION,
+    Operation.REDUCE_ATTENTION: Component.COLLECTIVES,
+    Operation.FFN_UP: Component.FFN,
+    Operation.FFN_DOWN: Component.FFN,
+    Operation.REDUCE_FFN: Component.COLLECTIVES,
+    Operation.ROUTER: Component.EXPERTS,
+    Operation.SHARED_UP: Component.FFN,
+    Operation.SHARED_DOWN: Component.FFN,
+    Operation.DISPATCH: Component.COLLECTIVES,
+    Operation.EXPERTS: Component.EXPERTS,
+    Operation.PERMUTE: Component.EXPERTS,
+    Operation.COMBINE: Component.COLLECTIVES,
+    Operation.REDUCE_EXPERTS: Component.COLLECTIVES,
+    Operation.ELEMENTWISE: Component.ELEMENTWISE,
+    Operation.LM_HEAD: Component.HEAD,
+    Operation.GATHER_LOGITS: Component.COLLECTIVES,
+    Operation.HAND_OVER: Component.PIPELINE,
+}
+"""Which component the time of an operation counts to."""

@@ -36,22 +36,27 @@ class TableDocument(Document):
 
 
 class OperationDocument(Document):
-    """One operation of one pass on one rank, `count` times."""
+    """One operation of one pass on one accelerator, run `count` times."""
 
-    name: str
-    part: str = Field(description="which part of the recipe and of the efficiency sheet it uses")
-    layer: str = Field(description="kind of layer it belongs to")
+    layer: str = Field(description="kind of layer it belongs to, 'ends' or 'pipeline'")
+    operation: str
+    component: str
     count: int
-    flop: float = Field(description="work of one execution [FLOP]")
-    bytes: float = Field(description="memory traffic of one execution [B], or bytes on the link for a collective")
-    intensity: float | None = Field(description="flop / bytes [FLOP/B]")
-    time_s: float = Field(description="time of one execution [s]")
-    share: float = Field(description="share of the pass that all executions take")
-    bound: str
-    eta_compute: float | None
-    eta_memory: float | None
+    flop: float = Field(description="work of one run [FLOP]")
+    bytes: float = Field(description="memory traffic of one run [B]")
+    intensity: float | None = Field(description="flop / bytes [FLOP/B]; null where nothing is moved")
+    time_s: float = Field(description="time of one run [s]")
+    total_s: float = Field(description="time of all runs [s]")
+    share: float = Field(description="total_s over the sum of total_s")
+    bound: str = Field(description="compute, memory, network or latency")
+    math: str = Field(description="arithmetic it runs in; '' where it has none")
+    weight_only: bool = Field(description="whether operands are widened because the accelerator lacks their arithmetic")
+    peak_flop_per_s: float | None = Field(description="dense peak of that arithmetic [FLOP/s]")
+    eta_compute: float | None = Field(description="achieved share of peak compute")
+    eta_memory: float | None = Field(description="achieved share of memory bandwidth, or of the link")
     fixed_s: float = Field(description="fixed part of time_s [s]")
-    source: str = Field(description="where the efficiency comes from")
+    source: str = Field(description="where its efficiency comes from")
+    grade: str = Field(description="published, measured or estimated; '' in ideal")
 
 
 class ExplainDocument(Document):
@@ -59,9 +64,11 @@ class ExplainDocument(Document):
 
     kind: Literal["explain"] = "explain"
     provenance: dict[str, str]
-    subject: dict[str, Cell] = Field(description="model, system, recipe, deployment, batch and context")
+    subject: dict[str, Cell] = Field(description="model, system, recipe, deployment, batch and context or isl")
+    bytes_per_s: float = Field(description="memory bandwidth of one accelerator [B/s]")
+    ridges: dict[str, float] = Field(description="ridge point by arithmetic [FLOP/B]")
     operations: list[OperationDocument]
-    totals: dict[str, Cell] = Field(description="sums over the pass, SI units")
+    totals: dict[str, Cell] = Field(description="figures of the pass, SI units")
     file: str | None = None
 
 

@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from roofline.report.tables import Table
 
 
-SHOWN = (
-    *("tpot", "prefill_time", "tokens_per_s_per_user", "tokens_per_s_per_gpu", "memory", "mfu", "mbu"),
-    *("power_at_boundary", "joules_per_token_at_boundary", "tokens_per_mwh", "bound", "limit"),
-)
-"""Variables that a table for people has room for; files and JSON hold all of them."""
+SHOWN = {
+    "tpot": "TPOT",
+    "prefill_time": "time",
+    "tokens_per_s_per_user": "tok/s/user",
+    "tokens_per_s_per_gpu": "tok/s/GPU",
+    "memory": "memory",
+    "mfu": "MFU",
+    "mbu": "MBU",
+    "power_at_boundary": "power/GPU",
+    "joules_per_token_at_boundary": "energy/token",
+    "tokens_per_mwh": "tokens/MWh",
+    "bound": "bound",
+    "limit": "limit",
+}
+"""Variables that a table for people has room for, with short headers; files and JSON hold all of them."""
 
 DEGREES = ("tp", "pp", "dp", "ep", "moe_tp", "accelerators", "system_name")
 """Coordinates that the labels of a deployment and of a system say already."""
@@ -72,7 +82,8 @@ def prefill(
         str, typer.Option("--isl", metavar="N[,...]", help=f"Input sequence length in tokens: {opt.NUMBERS}.")
     ] = "1k,8k,32k",
     chunk: Annotated[
-        int | None, typer.Option("--chunk", min=1, help="Most tokens of a prompt in one pass; default the whole prompt.")
+        int | None,
+        typer.Option("--chunk", min=1, help="Most tokens of a prompt in one pass; default the whole prompt."),
     ] = None,
     cached: Annotated[int, typer.Option("--cached", min=0, help="Tokens of prefix that are in the cache already.")] = 0,
     fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
@@ -115,9 +126,9 @@ def _axes(
 def _run(
     kind: Any,
     axes: dict[str, Any],
-    fidelity: str,
-    boundary: str,
-    basis: str,
+    fidelity: opt.Fidelity,
+    boundary: opt.Boundary,
+    basis: opt.Basis,
     out: Path | None,
     as_json: bool,
     specs: Path | None,
@@ -133,7 +144,7 @@ def _run(
         import roofline as rl
 
         evaluate = rl.decode if kind == "decode" else rl.prefill
-        ds = rl.rollup(evaluate(**axes, fidelity=str(fidelity)), boundary=str(boundary), basis=str(basis))
+        ds = rl.rollup(evaluate(**axes, fidelity=fidelity.value), boundary=boundary.value, basis=basis.value)
         if out is not None:
             save(ds, out, draw=_draw(kind))
     rows = _table(ds)
@@ -144,9 +155,9 @@ def _run(
 
 
 def _draw(kind: str) -> Any:
-    from roofline.report import plots
+    from roofline.report import curves
 
-    return plots.throughput_curves if kind == "decode" else plots.prefill_curves
+    return curves.throughput_curves if kind == "decode" else curves.prefill_curves
 
 
 def _table(ds: xr.Dataset) -> Table:
@@ -170,10 +181,10 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
     from roofline.report.plots import basis_line
     from roofline.report.tables import Table
 
-    labels = {str(name) for name in ds.coords}
-    rows = Table(tuple(c for c in rows.columns if c.name in SHOWN or (c.name in labels and c.name not in DEGREES)), rows.attrs)
-    same = [c for c in rows.columns if c.name in labels and len(rows) and (c.values == c.values[0]).all()]
+    labels = [c for c in rows.columns if c.name in ds.coords and c.name not in DEGREES]
+    same = [c for c in labels if len(rows) and (c.values == c.values[0]).all()]
+    varying = [c for c in labels if not any(c is other for other in same)]
+    shown = Table((*varying, *(c for c in rows.columns if c.name in SHOWN)), rows.attrs)
     title = "  ".join(f"{c.name} {c.values[0]}" for c in same)
-    varying = tuple(c for c in rows.columns if not any(c is other for other in same))
     footer = basis_line(rows.attrs) + ("" if out is None else f"\nwritten to {out}")
-    print_table(Table(varying, rows.attrs), title=title, footer=footer)
+    print_table(shown, title=title, footer=footer, headers=SHOWN)

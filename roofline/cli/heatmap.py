@@ -11,6 +11,23 @@ from roofline.cli import options as opt
 from roofline.cli.numbers import names, whole_numbers
 
 
+DEFAULT = Path("roofline-heatmap.png")
+
+SHOWN = {
+    "model_name": "model",
+    "system_name": "system",
+    "tokens_per_mwh": "tokens/MWh",
+    "joules_per_token_at_boundary": "energy/token",
+    "batch_per_gpu": "batch/GPU",
+    "context": "context",
+    "recipe": "recipe",
+    "deployment": "deployment",
+    "tokens_per_s_per_user": "tok/s/user",
+    "tokens_per_s_per_gpu": "tok/s/GPU",
+}
+"""What the table for people shows, in this order; JSON holds all figures."""
+
+
 def heatmap(
     models: Annotated[str | None, typer.Option("--model", metavar="NAME[,...]", help="Models, one row each.")] = None,
     systems: Annotated[
@@ -23,7 +40,7 @@ def heatmap(
     fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
     boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
     basis: opt.BasisOption = opt.Basis.METERED,
-    out: opt.Out = Path("roofline-heatmap.png"),
+    out: opt.Out = DEFAULT,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
 ) -> None:
@@ -31,25 +48,26 @@ def heatmap(
     given = {
         "models": None if models is None else names(models, "model"),
         "systems": None if systems is None else names(systems, "system"),
+        "recipes": None if recipe is None else names(recipe, "recipe"),
         "context": None if context is None else whole_numbers(context, "--context"),
     }
     from roofline.cli.output import print_json, print_table, waiting
     from roofline.cli.sheets import sheets_of
     from roofline.report.files import check_writable, suffix_of
 
-    assert out is not None
+    out = out or DEFAULT
     suffix_of(out)
     check_writable(out)
-    with sheets_of(specs), waiting("evaluating (the first run compiles the kernels)"):
+    with sheets_of(specs), waiting("reading sheets (the first run compiles the kernels)") as say:
         from roofline.report import headline
 
         ds = headline.heatmap(
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
-            recipes=None if recipe is None else names(recipe, "recipe"),
             fidelity=fidelity.value,
             boundary=boundary.value,
             basis=basis.value,
             out=out,
+            progress=lambda done, of: say(f"evaluating: {done} of {of} pairs of model and system"),
         )
     rows = headline.best_cells(ds)
     if as_json:
@@ -58,6 +76,8 @@ def heatmap(
         print_json(table_document("heatmap", rows, out))
         return
     from roofline.report.plots import basis_line
+    from roofline.report.tables import Table
 
-    title = "Best output tokens per MWh of decode, per model and system"
-    print_table(rows, title=title, footer=f"{basis_line(rows.attrs)}\nevery cell: {out}")
+    title = "Most output tokens per MWh of decode, per model and system"
+    shown = Table(tuple(rows[name] for name in SHOWN), rows.attrs)
+    print_table(shown, title=title, footer=f"{basis_line(rows.attrs)}\nevery cell: {out}", headers=SHOWN)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pydantic import BaseModel
 
@@ -17,15 +18,15 @@ MOST_ROWS = 200
 
 
 @contextmanager
-def waiting(message: str) -> Iterator[None]:
-    """Show `message` on stderr while the block runs, where stderr is a terminal; else show nothing."""
+def waiting(message: str) -> Iterator[Callable[[str], None]]:
+    """Show `message` on stderr while the block runs, where stderr is a terminal; else nothing. Yields what changes it."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda _message: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(message):
-        yield
+    with Console(stderr=True).status(message) as status:
+        yield lambda changed: status.update(changed)
 
 
 def print_json(document: BaseModel) -> None:
@@ -33,26 +34,29 @@ def print_json(document: BaseModel) -> None:
     print(document.model_dump_json(indent=2))
 
 
-def print_table(rows: Table, *, title: str, footer: str = "") -> None:
-    """Print a table for people; wide where stdout is no terminal, so that nothing is cut."""
+def print_table(rows: Table, *, title: str, footer: str = "", headers: Mapping[str, str] | None = None) -> None:
+    """Print a table for people: units and prefixes beside the values, short headers where given, blanks for `none`."""
     from roofline.report.tables import number
 
-    headers = [(column.name, column.unit) for column in rows.columns]
+    def said(value: Any, name: str, unit: str) -> str:
+        if name in _SHARES and value is not None:
+            return f"{value:.1%}"
+        return "" if value == "none" else number(value, unit)
+
     cells = [
-        [number(value, unit) for value, (_, unit) in zip(row.values(), headers, strict=True)]
-        for row, _ in zip(rows.rows(), range(MOST_ROWS), strict=False)
+        [said(value, column.name, column.unit) for value, column in zip(row.values(), rows.columns, strict=True)]
+        for row in islice(rows.rows(), MOST_ROWS)
     ]
-    shown = [f"{name}\n[{unit}]" if unit and unit not in _WRITTEN else name for name, unit in headers]
+    short = headers or {}
     left = [column.values.dtype.kind in "OUS" for column in rows.columns]
-    print_cells(shown, cells, left=left, title=title)
+    print_cells([short.get(name, name) for name in rows.names], cells, left=left, title=title)
     if len(rows) > MOST_ROWS:
-        footer = f"{len(rows) - MOST_ROWS} more rows; --out FILE.csv or --json gives all of them\n{footer}"
+        print(f"{len(rows) - MOST_ROWS} more rows; --out FILE.csv or --json gives all of them")
     if footer:
-        print(footer.rstrip())
+        print(footer)
 
 
-_WRITTEN = {"s", "B", "FLOP", "J", "W"}
-"""Units that `number` writes beside the value, with a prefix."""
+_SHARES = {"mfu", "mbu"}
 
 
 def print_cells(headers: list[str], cells: Iterable[Iterable[Any]], *, left: Iterable[bool], title: str) -> None:

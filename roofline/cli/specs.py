@@ -153,7 +153,8 @@ def _find(name: str, kind: str | None) -> tuple[Kind, Path]:
         if told is None:
             raise InputError(f"{name}: cannot tell what kind of sheet this is; add --kind")
         return told, path
-    found = [(each, path) for each in kinds if (path := folders.find(each, name, None)) is not None]
+    held = [(each, folders.find(each, name, None)) for each in kinds]
+    found = [(each, place) for each, place in held if place is not None]
     if not found:
         raise unknown_name("sheet", name, [known for each in kinds for known in list_specs(each)])
     if len(found) > 1:

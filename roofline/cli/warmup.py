@@ -27,6 +27,4 @@ def warmup(as_json: opt.Json = False) -> None:
     elif folder:
         print(f"kernels ready in {seconds:.1f} s, kept in {folder}")
     else:
-        print(
-            f"kernels compiled in {seconds:.1f} s, but none can be kept: set ROOFLINE_CACHE to a folder that can be written"
-        )
+        print(f"kernels compiled in {seconds:.1f} s, but not kept: set ROOFLINE_CACHE to a folder that can be written")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from roofline.kernels._jit import kernel
 from roofline.kernels.ops import LINK, MOVED, PEAK, add_gemm
-from roofline.layout import Attention, Component
+from roofline.layout import Attention, Operation
 
 GQA = int(Attention.GQA)
 MLA = int(Attention.MLA)
-_PROJECTION = int(Component.ATTENTION_PROJECTION)
+_IN, _QUERY, _OUT = int(Operation.PROJECT_IN), int(Operation.PROJECT_QUERY), int(Operation.PROJECT_OUT)
 
 # Rows of the accumulator that a tile of contexts is summed in.
 A_LATENCY, A_COMPUTE, A_MEMORY, A_NETWORK, A_CORE, A_PEAK, A_MOVED, A_CACHE, A_SERIAL = range(9)
@@ -88,14 +88,14 @@ def attention_params(layer, hidden, tp):
 def add_projections(tally, layer, hidden, rows, tp, part, bandwidth):
     """Add the projections into and out of attention (sections 4 and 5)."""
     heads = layer.heads // tp
-    add_gemm(tally, _PROJECTION, hidden, first_projection_width(layer, tp), rows, part, bandwidth)
+    add_gemm(tally, _IN, hidden, first_projection_width(layer, tp), rows, part, bandwidth)
     if layer.attention == GQA:
-        add_gemm(tally, _PROJECTION, heads * layer.head_dim, hidden, rows, part, bandwidth)
+        add_gemm(tally, _OUT, heads * layer.head_dim, hidden, rows, part, bandwidth)
         return
     if layer.q_lora > 0:
         query = heads * (layer.qk_nope + layer.qk_rope)
-        add_gemm(tally, _PROJECTION, layer.q_lora, query, rows, part, bandwidth)
-    add_gemm(tally, _PROJECTION, heads * layer.v_head, hidden, rows, part, bandwidth)
+        add_gemm(tally, _QUERY, layer.q_lora, query, rows, part, bandwidth)
+    add_gemm(tally, _OUT, heads * layer.v_head, hidden, rows, part, bandwidth)
 
 
 @kernel

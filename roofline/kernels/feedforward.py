@@ -6,11 +6,11 @@ from roofline.kernels._jit import kernel
 from roofline.kernels.collectives import all_gather, all_reduce, exchange_copies, exchange_time
 from roofline.kernels.moe import expert_load
 from roofline.kernels.ops import add_collective, add_gated, add_gemm, add_operation, add_traffic, ceil_div
-from roofline.layout import Component
+from roofline.layout import Operation
 
-_FFN = int(Component.FFN)
-_EXPERTS = int(Component.EXPERTS)
-_COLLECTIVES = int(Component.COLLECTIVES)
+_FFN_UP, _SHARED_UP, _REDUCE_FFN = int(Operation.FFN_UP), int(Operation.SHARED_UP), int(Operation.REDUCE_FFN)
+_ROUTER, _EXPERTS, _PERMUTE = int(Operation.ROUTER), int(Operation.EXPERTS), int(Operation.PERMUTE)
+_DISPATCH, _COMBINE, _REDUCE = int(Operation.DISPATCH), int(Operation.COMBINE), int(Operation.REDUCE_EXPERTS)
 
 
 @kernel
@@ -18,9 +18,9 @@ def add_dense(tally, layer, hidden, rows, machine, kit, deployment):
     """Add a dense feed-forward and the all-reduce after it."""
     tp = deployment.tp
     inner = ceil_div(layer.ffn_inner, tp)
-    add_gated(tally, _FFN, hidden, inner, layer.ffn_matrices, rows, kit.ffn, machine.bytes_per_s)
+    add_gated(tally, _FFN_UP, hidden, inner, layer.ffn_matrices, rows, kit.ffn, machine.bytes_per_s)
     fixed, sending = all_reduce(machine, tp, rows * hidden * kit.w_reduce)
-    add_collective(tally, _COLLECTIVES, fixed, sending)
+    add_collective(tally, _REDUCE_FFN, fixed, sending)
 
 
 @kernel
@@ -31,10 +31,10 @@ def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, pro
     prompt : bool  a prefill pass, whose exchange sends one copy per distinct rank.
     """
     bandwidth, hidden = machine.bytes_per_s, model.hidden
-    add_gemm(tally, _EXPERTS, hidden, layer.experts, rows, kit.router, bandwidth)
+    add_gemm(tally, _ROUTER, hidden, layer.experts, rows, kit.router, bandwidth)
     if layer.shared_inner > 0:
         inner = ceil_div(layer.shared_inner, deployment.tp)
-        add_gated(tally, _FFN, hidden, inner, layer.ffn_matrices, rows, kit.shared, bandwidth)
+        add_gated(tally, _SHARED_UP, hidden, inner, layer.ffn_matrices, rows, kit.shared, bandwidth)
     touched, routed = expert_load(
         layer.experts, layer.top_k, deployment.ep, tokens, kit.fullest_rank == 1, kit.expert_skew
     )
@@ -46,7 +46,7 @@ def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, pro
     )
     add_operation(tally, _EXPERTS, 2.0 * matrices * wide * inner * routed, moved, part, bandwidth)
     permuted = kit.w_permute * routed * (8.0 * wide + 6.0 * inner)
-    add_traffic(tally, _EXPERTS, permuted, 0.0, kit.permute_eta_memory, bandwidth)
+    add_traffic(tally, _PERMUTE, permuted, 0.0, kit.permute_eta_memory, bandwidth)
     _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt)
 
 
@@ -56,31 +56,31 @@ def _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, dep
     size = rows * model.hidden * kit.w_reduce
     if dp == 1:
         fixed, sending = all_reduce(machine, tp, size)
-        add_collective(tally, _COLLECTIVES, fixed, sending)
+        add_collective(tally, _REDUCE, fixed, sending)
         return
     if deployment.ep == 1:
         routed = tokens * layer.expert_hidden
         fixed, sending = all_gather(machine, tp * dp, routed * kit.w_dispatch)
-        add_collective(tally, _COLLECTIVES, fixed, sending)
+        add_collective(tally, _DISPATCH, fixed, sending)
         fixed, sending = all_gather(machine, tp * dp, routed * kit.w_combine)
-        add_collective(tally, _COLLECTIVES, fixed, sending)
+        add_collective(tally, _COMBINE, fixed, sending)
         if layer.shared_inner > 0:
             fixed, sending = all_reduce(machine, tp, size)
-            add_collective(tally, _COLLECTIVES, fixed, sending)
+            add_collective(tally, _REDUCE, fixed, sending)
         return
     bound = kit.bound == 1
     inside, across, spanned = exchange_copies(
         machine, deployment, layer, model.route_groups, not prompt and not bound, bound
     )
     token = rows / tp * layer.expert_hidden
-    for width in (kit.w_dispatch, kit.w_combine):
+    for operation, width in ((_DISPATCH, kit.w_dispatch), (_COMBINE, kit.w_combine)):
         fixed, sending = exchange_time(machine, tp * dp, token * width * inside, token * width * across, spanned)
-        add_collective(tally, _COLLECTIVES, fixed, sending)
+        add_collective(tally, operation, fixed, sending)
     if layer.shared_inner > 0:
         fixed, sending = all_reduce(machine, tp, size)
     else:
         fixed, sending = all_gather(machine, tp, size)
-    add_collective(tally, _COLLECTIVES, fixed, sending)
+    add_collective(tally, _REDUCE, fixed, sending)
 
 
 @kernel

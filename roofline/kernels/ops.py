@@ -1,12 +1,15 @@
 """One operation: equations (1) and (2) of docs/equations.md, added to a tally.
 
-A *tally* is a float64 vector, one slot for each thing a pass is asked about. Operations add to it.
+A *tally* is a float64 vector, one slot for each thing a pass is asked about. Operations add to it. A longer vector
+also keeps a trace: the number of operations, then a row of `TRACE` figures for each (see `explain.py`).
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from roofline.kernels._jit import kernel
-from roofline.layout import Component
+from roofline.layout import OPERATION_COMPONENT, Component, Operation
 
 LATENCY = 0  # s, fixed times
 COMPUTE = 1  # s, where the compute roof binds
@@ -18,6 +21,27 @@ LINK = 6  # s, collectives in whole
 PARTS = 7  # s by layout.Component from here on
 SLOTS = PARTS + len(Component)
 
+TRACE = 7
+"""Figures of a traced operation: Operation, FLOP, B, and s fixed, of compute, of memory and of links."""
+
+_COMPONENT = np.array([OPERATION_COMPONENT[operation] for operation in Operation])
+
+
+@kernel
+def trace(tally, operation, flop, moved, fixed, compute, memory, sending):
+    """Keep the figures of one operation where the tally has room for a trace."""
+    if tally.size <= SLOTS:
+        return
+    at = SLOTS + 1 + TRACE * int(tally[SLOTS])
+    tally[SLOTS] += 1.0
+    tally[at] = operation
+    tally[at + 1] = flop
+    tally[at + 2] = moved
+    tally[at + 3] = fixed
+    tally[at + 4] = compute
+    tally[at + 5] = memory
+    tally[at + 6] = sending
+
 
 @kernel
 def ceil_div(a, b):
@@ -26,7 +50,7 @@ def ceil_div(a, b):
 
 
 @kernel
-def add_operation(tally, component, flop, moved, part, bandwidth):
+def add_operation(tally, operation, flop, moved, part, bandwidth):
     """Add one operation bound by compute or by memory.
 
     t = fixed_s + max( F/(eta_c P), bytes/(eta_m W) )                                                     (1)
@@ -45,38 +69,45 @@ def add_operation(tally, component, flop, moved, part, bandwidth):
         tally[MEMORY] += memory
     tally[PEAK] += flop / part.flop_per_s
     tally[MOVED] += moved
-    tally[PARTS + component] += part.fixed_s + max(compute, memory)
+    tally[PARTS + _COMPONENT[operation]] += part.fixed_s + max(compute, memory)
+    trace(tally, operation, flop, moved, part.fixed_s, compute, memory, 0.0)
 
 
 @kernel
-def add_gemm(tally, component, inputs, outputs, rows, part, bandwidth):
+def add_gemm(tally, operation, inputs, outputs, rows, part, bandwidth):
     """Add a GEMM of `rows` x `inputs` by `inputs` x `outputs`: equation (2)."""
     flop = 2.0 * rows * inputs * outputs
     moved = inputs * outputs * part.w_weight + rows * inputs * part.w_act + rows * outputs * part.w_out
-    add_operation(tally, component, flop, moved, part, bandwidth)
+    add_operation(tally, operation, flop, moved, part, bandwidth)
 
 
 @kernel
-def add_traffic(tally, component, moved, fixed, eta, bandwidth):
+def add_traffic(tally, operation, moved, fixed, eta, bandwidth):
     """Add an operation that only moves bytes (element-wise kernels, permutation, embedding)."""
     memory = moved / (eta * bandwidth)
     tally[LATENCY] += fixed
     tally[MEMORY] += memory
     tally[MOVED] += moved
-    tally[PARTS + component] += fixed + memory
+    tally[PARTS + _COMPONENT[operation]] += fixed + memory
+    trace(tally, operation, 0.0, moved, fixed, 0.0, memory, 0.0)
 
 
 @kernel
-def add_collective(tally, component, fixed, sending):
+def add_collective(tally, operation, fixed, sending):
     """Add a collective of a fixed time and a time of bytes on links [s]."""
     tally[LATENCY] += fixed
     tally[NETWORK] += sending
     tally[LINK] += fixed + sending
-    tally[PARTS + component] += fixed + sending
+    if fixed + sending > 0.0:
+        tally[PARTS + _COMPONENT[operation]] += fixed + sending
+        trace(tally, operation, 0.0, 0.0, fixed, 0.0, 0.0, sending)
 
 
 @kernel
-def add_gated(tally, component, hidden, inner, matrices, rows, part, bandwidth):
-    """Add a feed-forward of two GEMMs: hidden -> (matrices-1)*inner -> hidden. Three matrices where gated."""
-    add_gemm(tally, component, hidden, (matrices - 1) * inner, rows, part, bandwidth)
-    add_gemm(tally, component, inner, hidden, rows, part, bandwidth)
+def add_gated(tally, up, hidden, inner, matrices, rows, part, bandwidth):
+    """Add a feed-forward of two GEMMs: hidden -> (matrices-1)*inner -> hidden. Three matrices where gated.
+
+    up : int   the Operation of the first GEMM; the second is the one after it.
+    """
+    add_gemm(tally, up, hidden, (matrices - 1) * inner, rows, part, bandwidth)
+    add_gemm(tally, up + 1, inner, hidden, rows, part, bandwidth)

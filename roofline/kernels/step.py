@@ -37,14 +37,13 @@ from roofline.kernels.ops import (
     add_traffic,
     ceil_div,
 )
-from roofline.layout import Attention, Component, Limit
+from roofline.layout import Attention, Component, Limit, Operation
 
 _NO_ATTENTION = int(Attention.NONE)
 _GQA = int(Attention.GQA)
 _CORE = PARTS + int(Component.ATTENTION_CORE)
-_ELEMENTWISE = int(Component.ELEMENTWISE)
-_COLLECTIVES = int(Component.COLLECTIVES)
-_HEAD = int(Component.HEAD)
+_EMBEDDING, _LM_HEAD, _GATHER = int(Operation.EMBEDDING), int(Operation.LM_HEAD), int(Operation.GATHER_LOGITS)
+_REDUCE, _ELEMENTWISE = int(Operation.REDUCE_ATTENTION), int(Operation.ELEMENTWISE)
 
 _RUNS = int(Limit.NONE)
 _HEADS = int(Limit.HEADS)
@@ -100,7 +99,7 @@ def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, pro
     if layer.attention != _NO_ATTENTION:
         add_projections(tally, layer, hidden, rows, tp, kit.attn, bandwidth)
         fixed, sending = all_reduce(machine, tp, rows * hidden * kit.w_reduce)
-        add_collective(tally, _COLLECTIVES, fixed, sending)
+        add_collective(tally, _REDUCE, fixed, sending)
         kernels += layer.norms + 1
     else:
         kernels += layer.norms
@@ -167,11 +166,11 @@ def ends(first, last, model, machine, kit, deployment, rows, head_rows):
     clear_tally(first)
     clear_tally(last)
     moved = rows * model.hidden * (kit.w_embed + kit.w_hidden)
-    add_traffic(first, _HEAD, moved, kit.elementwise_fixed_s, kit.elementwise_eta_memory, bandwidth)
+    add_traffic(first, _EMBEDDING, moved, kit.elementwise_fixed_s, kit.elementwise_eta_memory, bandwidth)
     if head_rows > 0:
-        add_gemm(last, _HEAD, model.hidden, ceil_div(model.vocab, tp), head_rows, kit.head, bandwidth)
+        add_gemm(last, _LM_HEAD, model.hidden, ceil_div(model.vocab, tp), head_rows, kit.head, bandwidth)
         fixed, sending = all_gather(machine, tp, head_rows * model.vocab * kit.w_gather_logit)
-        add_collective(last, _COLLECTIVES, fixed, sending)
+        add_collective(last, _GATHER, fixed, sending)
 
 
 @kernel

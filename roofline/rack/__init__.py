@@ -1,5 +1,6 @@
 """From the accelerator's meter to the rack's and the utility's: energy of a deployed replica."""
 
+from roofline.rack.best import best_over_deployments
 from roofline.rack.energy import rollup
 
-__all__ = ["rollup"]
+__all__ = ["best_over_deployments", "rollup"]

@@ -1,7 +1,8 @@
-"""Roll-up of energy from accelerators to rack and facility: section 11 of docs/equations.md."""
+"""Energy of a placed replica at the accelerator, the rack and the facility: section 11 of docs/equations.md."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -9,8 +10,15 @@ import numpy as np
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
     from numpy.typing import NDArray
+
+    from roofline.specs import System
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 Boundary = Literal["accelerator", "rack", "facility"]
 Basis = Literal["metered", "provisioned"]
@@ -20,23 +28,100 @@ BASES: tuple[str, ...] = get_args(Basis)
 JOULES_PER_MWH = 3.6e9
 NAMEPLATE = "nameplate"
 
-Floats = Any  # float or an array of them: every function here broadcasts
+
+@dataclass(frozen=True)
+class Placed:
+    """Watts of everything that stands around replicas placed together."""
+
+    used: Ints  # accelerators in replicas
+    busy_w: Floats  # while they run
+    idle_w: Floats  # while they do not
 
 
-def placement(group: Floats, per_system: Floats) -> tuple[Floats, Floats]:
-    """(systems, replicas) that are placed together: several replicas in a system, or one over several systems.
+@dataclass(frozen=True)
+class PowerFacts:
+    """What a roll-up needs to know of one system and its facility."""
 
-    A system holds as many whole replicas as fit; accelerators left over stand idle and are charged.
-    """
-    fits = group <= per_system
-    systems = np.where(fits, 1, -(-group // per_system))
-    replicas = np.where(fits, per_system // np.minimum(group, per_system), 1)
-    return systems, replicas
+    accelerators: int
+    tdp_w: float
+    idle_w: float
+    host_w: float
+    max_w: float
+    psu_rated_w: float
+    psu_load: tuple[float, ...]
+    psu_efficiency: tuple[float, ...]
+    pue: float
+    provisioned_w: Mapping[str, float] = field(default_factory=dict)  # facility W per accelerator, by vintage
+
+    @classmethod
+    def of(cls, system: System) -> PowerFacts:
+        """The facts of a system sheet."""
+        accelerator, power = system.accelerator.power, system.power
+        return cls(
+            system.accelerators,
+            accelerator.tdp_w,
+            accelerator.idle_w,
+            power.host_w,
+            power.max_w,
+            power.psu.rated_w,
+            power.psu.load,
+            power.psu.efficiency,
+            system.facility.pue,
+            power.provisioned_w_per_accelerator,
+        )
+
+    def placement(self, group: Ints) -> tuple[Ints, Ints]:
+        """(systems, replicas) placed together, for replicas of `group` accelerators.
+
+        A system holds as many whole replicas as fit; a larger replica takes whole systems. What is left over stands
+        idle and is charged.
+        """
+        fits = group <= self.accelerators
+        systems = np.where(fits, 1, -(-group // self.accelerators))
+        replicas = np.where(fits, self.accelerators // np.minimum(group, self.accelerators), 1)
+        return systems, replicas
+
+    def wall_watts(self, boundary: Boundary, draw: Floats, used: Ints, systems: Ints) -> Floats:
+        """Metered watts at a boundary with `used` accelerators drawing `draw` each and the others of the systems idle."""
+        if boundary == "accelerator":
+            return used * draw
+        left = systems * self.accelerators - used
+        direct = (used * draw + left * self.idle_w) / systems + self.host_w
+        rack: Floats = systems * direct / np.interp(direct / self.psu_rated_w, self.psu_load, self.psu_efficiency)
+        return rack * self.pue if boundary == "facility" else rack
+
+    def reserved_watts(self, boundary: Boundary, vintage: str | None, used: Ints, systems: Ints) -> Floats:
+        """Provisioned watts at a boundary: nameplate, or a vintage's all-in figure.
+
+        Raises `InputError` for a vintage at another boundary than the facility, which is all such a figure covers.
+        """
+        if vintage is not None:
+            if boundary != "facility":
+                raise InputError(f"vintage {vintage!r} is an all-in figure of the facility, not of the {boundary}")
+            return systems * self.accelerators * float(self.provisioned_w.get(vintage, np.nan))
+        if boundary == "accelerator":
+            return used * self.tdp_w
+        rack: Floats = systems * self.max_w
+        return rack * self.pue if boundary == "facility" else rack
+
+    def placed(
+        self, draw: Floats, group: Ints, boundary: Boundary, basis: Basis = "metered", vintage: str | None = None
+    ) -> Placed:
+        """Watts around replicas of `group` accelerators that draw `draw` [W] each; arrays broadcast."""
+        systems, replicas = self.placement(group)
+        used = replicas * group
+        if basis == "provisioned":
+            reserved = self.reserved_watts(boundary, vintage, used, systems) + 0.0 * draw
+            return Placed(used, reserved, reserved)
+        idle = self.wall_watts(boundary, self.idle_w + 0.0 * draw, used, systems)
+        return Placed(used, self.wall_watts(boundary, draw, used, systems), idle)
 
 
-def psu_efficiency(load: Floats, points: NDArray[np.float64], values: NDArray[np.float64]) -> Floats:
-    """Efficiency of power supplies at a load (DC watts over rated watts), linear between points, flat beyond them."""
-    return np.interp(load, points, values)
+def joules_per_token(placed: Placed, tokens_per_s_per_gpu: Floats, duty: float) -> Floats:
+    """Energy per token at the boundary of `placed` [J]: equation (18)."""
+    mean = duty * placed.busy_w + (1.0 - duty) * placed.idle_w
+    energy: Floats = mean / (duty * placed.used * tokens_per_s_per_gpu)
+    return energy
 
 
 def check(boundary: str, basis: str, duty: float) -> None:
@@ -45,8 +130,13 @@ def check(boundary: str, basis: str, duty: float) -> None:
         raise InputError(f"boundary {boundary!r}: expected one of {', '.join(BOUNDARIES)}")
     if basis not in BASES:
         raise InputError(f"basis {basis!r}: expected one of {', '.join(BASES)}")
-    if not 0 < duty <= 1:
+    if isinstance(duty, bool) or not isinstance(duty, int | float) or not 0 < duty <= 1:
         raise InputError(f"duty {duty!r}: expected a share of time above 0 and at most 1")
+
+
+def describe(boundary: str, basis: str, vintage: str | None = None) -> str:
+    """`facility, metered` or `facility, provisioned, VINTAGE`."""
+    return f"{boundary}, {basis}" + (f", {vintage or NAMEPLATE}" if basis == "provisioned" else "")
 
 
 def rollup(
@@ -67,71 +157,57 @@ def rollup(
 
     Adds power_at_boundary [W per accelerator of a replica], joules_per_token_at_boundary [J] and tokens_per_mwh
     [tokens/MWh], of the token basis of `ds`. tokens/MWh * J/token = 3.6e9.
-    Raises `InputError` for an unknown boundary, basis or vintage, or a duty outside (0, 1].
+    Raises `InputError` for an unknown boundary, basis or vintage, a duty outside (0, 1], or a Dataset of something else.
     """
-    import xarray as xr
-
     check(boundary, basis, duty)
-    group, per_system = xr.broadcast(ds["accelerators"], ds["system_accelerators"])
-    systems, replicas = placement(group.values, per_system.values)
-    systems, replicas = group.copy(data=systems), group.copy(data=replicas)
-    used = replicas * group
-    if basis == "provisioned":
-        total = used * 0.0 + _provisioned(ds, boundary, vintage, used, systems)
-        idle = total
-    else:
-        total = _metered(ds, boundary, ds["power"], used, systems)
-        idle = _metered(ds, boundary, ds["idle_w"] + used * 0.0, used, systems)
-    mean = duty * total + (1.0 - duty) * idle
-    rate = duty * used * ds["tokens_per_s_per_gpu"]
-    energy = (mean / rate).transpose(*ds["power"].dims)
-    where = f"{boundary}, {basis}" + (f", {vintage or NAMEPLATE}" if basis == "provisioned" else "")
-    token = ds.attrs.get("token_basis", "output")
-    power = (mean / used).where(ds["power"].notnull()).transpose(*ds["power"].dims)
-    return ds.assign(
-        power_at_boundary=power.assign_attrs(
-            units="W", long_name=f"power per accelerator of a replica, idle ones charged ({where})"
-        ),
-        joules_per_token_at_boundary=energy.assign_attrs(units="J", long_name=f"energy per {token} token ({where})"),
-        tokens_per_mwh=(JOULES_PER_MWH / energy).assign_attrs(
-            units="1/MWh", long_name=f"{token} tokens per megawatt-hour ({where})"
-        ),
-    ).assign_attrs(boundary=boundary, basis=basis, duty=str(duty), vintage=vintage or "")
+    missing = [name for name in ("power", "tokens_per_s_per_gpu", "host_w", "psu_load") if name not in ds.variables]
+    if missing:
+        raise InputError(f"rollup: the Dataset has no {', '.join(missing)}; give one that decode or prefill returned")
+    if vintage is not None and vintage not in ds["vintage"].values:
+        known = ", ".join(map(str, ds["vintage"].values))
+        raise InputError(f"vintage {vintage!r}: these systems have {known or 'none'}")
+    dims = ds["power"].dims
+    axis = dims.index("system")
+    group = ds["accelerators"].broadcast_like(ds["power"].isel(system=0)).transpose(*dims[:axis], *dims[axis + 1 :])
+    watts, energies = [], []
+    for i in range(ds.sizes["system"]):
+        one = ds.isel(system=i)
+        draw = one["power"].values
+        placed = _facts(one).placed(draw, group.values, boundary, basis, vintage)
+        energies.append(joules_per_token(placed, one["tokens_per_s_per_gpu"].values, duty))
+        mean = (duty * placed.busy_w + (1.0 - duty) * placed.idle_w) / placed.used
+        watts.append(np.where(np.isnan(draw), np.nan, mean))
+    where, token = describe(boundary, basis, vintage), ds.attrs.get("token_basis", "output")
+    energy = np.stack(energies, axis=axis)
+    about = {
+        "power_at_boundary": ("W", f"power per accelerator of a replica, idle ones charged ({where})"),
+        "joules_per_token_at_boundary": ("J", f"energy per {token} token ({where})"),
+        "tokens_per_mwh": ("1/MWh", f"{token} tokens per megawatt-hour ({where})"),
+    }
+    values = (np.stack(watts, axis=axis), energy, JOULES_PER_MWH / energy)
+    added = {
+        name: (dims, value, {"units": units, "long_name": long_name})
+        for (name, (units, long_name)), value in zip(about.items(), values, strict=True)
+    }
+    attributes = {"boundary": boundary, "basis": basis, "duty": str(duty), "vintage": vintage or ""}
+    return ds.assign(added).assign_attrs(attributes)
 
 
-def _metered(ds: xr.Dataset, boundary: Boundary, draw: xr.DataArray, used: xr.DataArray, systems: xr.DataArray) -> xr.DataArray:
-    """Watts of all systems placed together, `used` accelerators drawing `draw` each and the others idle."""
-    if boundary == "accelerator":
-        return used * draw
-    import xarray as xr
+def _facts(one: xr.Dataset) -> PowerFacts:
+    """Facts of the system of a Dataset that holds one."""
 
-    left = systems * ds["system_accelerators"] - used
-    direct = (used * draw + left * ds["idle_w"]) / systems + ds["host_w"]
-    efficiency = xr.apply_ufunc(
-        psu_efficiency,
-        direct / ds["psu_rated_w"],
-        ds["psu_load"],
-        ds["psu_efficiency"],
-        input_core_dims=[[d for d in direct.dims if d != "system"], ["psu_point"], ["psu_point"]],
-        output_core_dims=[[d for d in direct.dims if d != "system"]],
-        vectorize=True,
+    def number(name: str) -> float:
+        return float(one[name])
+
+    def curve(name: str) -> tuple[float, ...]:
+        return tuple(one[name].values.tolist())
+
+    provisioned: dict[str, Any] = dict(zip(one["vintage"].values.tolist(), one["provisioned_w"].values, strict=True))
+    return PowerFacts(
+        int(one["system_accelerators"]),
+        *(number(name) for name in ("tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w")),
+        curve("psu_load"),
+        curve("psu_efficiency"),
+        number("pue"),
+        provisioned,
     )
-    rack: xr.DataArray = systems * direct / efficiency
-    return rack * ds["pue"] if boundary == "facility" else rack
-
-
-def _provisioned(
-    ds: xr.Dataset, boundary: Boundary, vintage: str | None, used: xr.DataArray, systems: xr.DataArray
-) -> xr.DataArray:
-    """Watts reserved for all systems placed together."""
-    if vintage is not None:
-        known = [str(v) for v in ds["vintage"].values]
-        if vintage not in known:
-            raise InputError(f"vintage {vintage!r}: these systems have {', '.join(known) or 'none'}")
-        if boundary != "facility":
-            raise InputError(f"vintage {vintage!r} is an all-in figure of the facility; boundary {boundary!r} has none")
-        return systems * ds["system_accelerators"] * ds["provisioned_w"].sel(vintage=vintage, drop=True)
-    if boundary == "accelerator":
-        return used * ds["tdp_w"]
-    rack: xr.DataArray = systems * ds["max_w"]
-    return rack * ds["pue"] if boundary == "facility" else rack

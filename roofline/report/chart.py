@@ -116,11 +116,11 @@ def _dots(ax: Axes, dots: Sequence[Dot]) -> None:
         )  # fmt: skip
         ax.scatter([], [], s=70, color=colours[dot.group], label=f"{number_}  {dot.name}  {share:.1%}")
     for members in _clusters(ax, ranked):
-        first = ranked[members[0]]
-        radius = np.sqrt(30 + 1800 * first.time_s * first.count / total) / 2
+        rightmost = max((ranked[member] for member in members), key=lambda dot: dot.intensity)
+        radius = np.sqrt(30 + 1800 * rightmost.time_s * rightmost.count / total) / 2
         ax.annotate(
-            ", ".join(str(member + 1) for member in members), (first.intensity, first.rate), xytext=(radius + 3, 0),
-            textcoords="offset points", va="center", fontsize=9, fontweight="bold", zorder=6,
+            ", ".join(str(member + 1) for member in members), (rightmost.intensity, rightmost.rate),
+            xytext=(radius + 3, 0), textcoords="offset points", va="center", fontsize=9, fontweight="bold", zorder=6,
         )  # fmt: skip
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from roofline.grid.axes import deployment_label
 from roofline.report.tables import Column, Table, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from roofline.rack.energy import Basis, Boundary
+    from roofline.specs.pack import Fidelity
+
 MODELS = ("llama-3.3-70b", "deepseek-r1")
 SYSTEMS = ("hgx-h100", "hgx-h200", "hgx-b200", "gb300-nvl72", "vr-nvl72")
-BATCH_PER_GPU = tuple(2.0**power for power in range(-3, 10))
+DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
+BATCH_PER_GPU = tuple(2**power for power in range(11))
 CONTEXT = tuple(2**power for power in range(10, 18))
 
 
@@ -24,22 +31,24 @@ def heatmap(
     systems: Sequence[Any] = SYSTEMS,
     *,
     recipes: Sequence[Any] | None = None,
-    batch_per_gpu: Sequence[float] = BATCH_PER_GPU,
+    batch_per_gpu: Sequence[int] = BATCH_PER_GPU,
     context: Sequence[int] = CONTEXT,
-    fidelity: str = "kernel",
-    boundary: str = "facility",
-    basis: str = "metered",
+    fidelity: Fidelity = "kernel",
+    boundary: Boundary = "facility",
+    basis: Basis = "metered",
     out: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
     """Output tokens per MWh of decode for each model and system over batch per GPU and context.
 
+    progress : called with (pairs of model and system done, pairs in all).
     out : also draw it there (.png, .svg, .pdf) or save it (.csv, .parquet, .nc, .zarr).
     Returns a Dataset (model, system, batch_per_gpu, context) with the winner's degrees and recipe beside each value.
     Raises InputError on bad input and where `out` cannot be written.
     """
     from roofline.rack import best_over_deployments
 
-    ds: xr.Dataset = best_over_deployments(
+    ds = best_over_deployments(
         models=models,
         systems=systems,
         recipes=recipes,
@@ -48,6 +57,7 @@ def heatmap(
         fidelity=fidelity,
         boundary=boundary,
         basis=basis,
+        progress=progress,
     )
     if out is not None:
         from roofline.report.files import save
@@ -71,13 +81,24 @@ def draw(ds: xr.Dataset) -> Figure:
 
 
 def best_cells(ds: xr.Dataset) -> Table:
-    """One row per model and system: the best cell, where it is and what runs there."""
+    """One row per model and system: the best cell, where it is and what runs there; None where nothing runs."""
     stacked = ds.stack(cell=("batch_per_gpu", "context"), create_index=False)
-    value = stacked["tokens_per_mwh"]
-    runs = value.notnull().any("cell")
-    at = value.fillna(-1.0).argmax("cell")
-    best = stacked.isel(cell=at).where(runs)
-    rows = table(best, list(ds.data_vars))
-    order = [name for name in rows.names if name != "limit"]
-    columns: list[Column] = [rows[name] for name in order]
+    at = stacked["tokens_per_mwh"].fillna(-1.0).argmax("cell")
+    rows = table(stacked.isel(cell=at).drop_vars("limit"))
+    names = list(rows.names)
+    runs = np.isfinite(rows["tokens_per_mwh"].values)
+    columns: list[Column] = []
+    for column in rows.columns:
+        where = column.name in {"model", "system", "model_name", "system_name"}
+        whole = column.name in {"batch_per_gpu", "context", "batch", "accelerators", *DEGREES}
+        held = [
+            int(v) if whole and ok else v if ok or where else None for v, ok in zip(column.values, runs, strict=True)
+        ]
+        columns.append(Column(column.name, column.unit, column.meaning, np.array(held, dtype=object)))
+    labels = [
+        deployment_label(tuple(int(rows[name].values[i]) for name in DEGREES)) if ok else None
+        for i, ok in enumerate(runs)
+    ]
+    deployment = Column("deployment", "", "degrees of the best deployment", np.array(labels, dtype=object))
+    columns.insert(names.index("tokens_per_mwh"), deployment)
     return Table(tuple(columns), rows.attrs)

@@ -5,16 +5,15 @@ Figures are made without pyplot: nothing global is touched and no window is open
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from roofline.errors import InputError
+from roofline.grid.axes import deployment_label
 from roofline.report.tables import compact, meanings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,7 +27,7 @@ SLIDE = (13.333, 7.5)
 INK = "#1b1f24"
 QUIET = "#57606a"
 HATCHES = ("////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo", "||||", "****")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 10.0,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
@@ -44,11 +43,11 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "savefig.dpi": 160,
 }
-# Okabe and Ito (2008): eight colours told apart by all common kinds of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+"""Okabe and Ito (2008): eight colours told apart by all common kinds of colour vision."""
 
 
-def figure(layout: str | None = "constrained", size: tuple[float, float] = SLIDE) -> Figure:
+def figure(layout: Literal["constrained"] | None = "constrained", size: tuple[float, float] = SLIDE) -> Figure:
     """An empty slide; with layout None the caller places everything.
 
     Raises InputError, with the line that installs it, where matplotlib is missing.
@@ -75,16 +74,27 @@ def tokens(size: float) -> str:
 def edges(centres: Floats) -> Floats:
     """Borders of cells whose centres are spaced evenly in the logarithm, shape (n + 1,)."""
     logs = np.log(centres)
-    if len(logs) == 1:
-        return np.exp(np.array([logs[0] - 0.35, logs[0] + 0.35]))
     middle = 0.5 * (logs[1:] + logs[:-1])
-    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+    first, last = (
+        (2 * logs[0] - middle[0], 2 * logs[-1] - middle[-1]) if len(logs) > 1 else (logs[0] - 0.35, logs[0] + 0.35)
+    )
+    borders: Floats = np.exp(np.concatenate([[first], middle, [last]]))
+    return borders
 
 
 def ticks(centres: Floats, most: int = 6) -> Floats:
     """At most `most` of the centres, evenly chosen, the first and (where the step allows) the last among them."""
     step = max(1, -(-len(centres) // most))
     return centres[::step]
+
+
+def put_ticks(axis: Any, where: list[float], said: list[str]) -> None:
+    """Ticks at given places with given words, none between."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    axis.set_major_locator(FixedLocator(where))
+    axis.set_major_formatter(FixedFormatter(said))
+    axis.set_minor_locator(NullLocator())
 
 
 def basis_line(attrs: dict[str, Any]) -> str:
@@ -131,7 +141,7 @@ def heatmap(
         )  # fmt: skip
         low, high = float(values.min()), float(values.max())
         norm = LogNorm(low, high if high > low else low * 1.01)
-        mesh = None
+        mesh: Any = None
         shown: dict[int, str] = {}
         for r in range(down):
             for c in range(across):
@@ -171,15 +181,10 @@ def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
     held = cell[variable]
     one = cell.isel(held.argmax([x, y]))
     lines = f"best {compact(float(one[variable]), 3)} at batch {tokens(float(one[y]))}, {tokens(float(one[x]))}"
-    if {"recipe_used", "tp", "pp", "dp", "ep"} <= set(one.variables):
-        return f"{lines}\n{one['recipe_used'].item()}, {deployment_label(one)}"
+    if {"recipe", "tp", "pp", "dp", "ep", "moe_tp"} <= set(one.variables):
+        degrees = tuple(int(one[name]) for name in ("tp", "pp", "dp", "ep", "moe_tp"))
+        return f"{lines}\n{one['recipe'].item()}, {deployment_label(degrees)}"
     return lines
-
-
-def deployment_label(cell: xr.Dataset) -> str:
-    """The degrees of a deployment that are more than 1: `tp8`, `dp8 ep8`; `1 GPU` where all are 1."""
-    degrees = [(name, int(cell[name])) for name in ("tp", "pp", "dp", "ep")]
-    return " ".join(f"{name}{value}" for name, value in degrees if value > 1) or "1 GPU"
 
 
 def _hatch(ax: Axes, limit: xr.DataArray, across: Floats, up: Floats, shown: dict[int, str]) -> None:
@@ -199,33 +204,30 @@ def _hatch(ax: Axes, limit: xr.DataArray, across: Floats, up: Floats, shown: dic
 
 
 def _labels(grid: Any, ds: xr.Dataset, x: str, y: str, rows: str, columns: str) -> None:
-    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
     across, up = ds[x].values.astype(float), ds[y].values.astype(float)
     for ax in grid.flat:
         for axis, centres in ((ax.xaxis, ticks(across, 5)), (ax.yaxis, ticks(up, 8))):
-            axis.set_major_locator(FixedLocator(list(centres)))
-            axis.set_major_formatter(FixedFormatter([tokens(value) for value in centres]))
-            axis.set_minor_locator(NullLocator())
+            put_ticks(axis, list(centres), [tokens(value) for value in centres])
         ax.tick_params(length=2.5, width=0.5)
     for c in range(grid.shape[1]):
-        grid[0, c].set_title(_name(ds, columns, c), fontweight="bold", fontsize=12, pad=32, loc="left")
-        grid[-1, c].set_xlabel(_axis_title(ds[x]))
+        grid[0, c].set_title(shown_name(ds, columns, c), fontweight="bold", fontsize=12, pad=32, loc="left")
+        grid[-1, c].set_xlabel(axis_title(ds[x]))
     for r in range(grid.shape[0]):
-        grid[r, 0].set_ylabel(_axis_title(ds[y]))
+        grid[r, 0].set_ylabel(axis_title(ds[y]))
         grid[r, 0].annotate(
-            _name(ds, rows, r), (0, 0.5), xytext=(-52, 0), xycoords="axes fraction", textcoords="offset points",
+            shown_name(ds, rows, r), (0, 0.5), xytext=(-52, 0), xycoords="axes fraction", textcoords="offset points",
             rotation=90, ha="center", va="center", fontsize=12, fontweight="bold",
         )  # fmt: skip
 
 
-def _name(ds: xr.Dataset, dim: str, index: int) -> str:
+def shown_name(ds: xr.Dataset, dim: str, index: int) -> str:
     """The name people use (coordinate `<dim>_name`) or the id."""
     named = f"{dim}_name"
     return str(ds[named].values[index]) if named in ds.coords else str(ds[dim].values[index])
 
 
-def _axis_title(coord: xr.DataArray) -> str:
+def axis_title(coord: xr.DataArray) -> str:
+    """What an axis shows, with its unit."""
     name = str(coord.attrs.get("long_name", coord.name)).rstrip(".")
     unit = str(coord.attrs.get("units", ""))
     return f"{name} [{unit}]" if unit and unit != "1" else name
@@ -236,22 +238,17 @@ def _title(variable: xr.DataArray) -> str:
     return name[:1].upper() + name[1:]
 
 
+def marks(start: float, stop: float) -> list[float]:
+    """1, 2, 5 of each decade from start to stop; only the 1 where that would be too many."""
+    steps = (1.0, 2.0, 5.0) if stop / start < 3000 else (1.0,)
+    powers = range(int(np.floor(np.log10(start))), int(np.ceil(np.log10(stop))) + 1)
+    return [s * 10.0**p for p in powers for s in steps if start * 0.999 <= s * 10.0**p <= stop * 1.001]
+
+
 def _colour_scale(bar: Any, variable: xr.DataArray, low: float, high: float) -> None:
     """Ticks at 1, 2, 5 of each decade; for tokens/MWh the same scale read as J/token on the other side."""
-    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
-    def marks(start: float, stop: float) -> list[float]:
-        steps = (1.0, 2.0, 5.0) if stop / start < 300 else (1.0,)
-        powers = range(int(np.floor(np.log10(start))), int(np.ceil(np.log10(stop))) + 1)
-        return [s * 10.0**p for p in powers for s in steps if start * 0.999 <= s * 10.0**p <= stop * 1.001]
-
-    def put(axis: Any, where: list[float], said: list[str]) -> None:
-        axis.set_major_locator(FixedLocator(where))
-        axis.set_major_formatter(FixedFormatter(said))
-        axis.set_minor_locator(NullLocator())
-
     places = marks(low, high)
-    put(bar.ax.yaxis, places, [compact(value) for value in places])
+    put_ticks(bar.ax.yaxis, places, [compact(value) for value in places])
     unit = str(variable.attrs.get("units", ""))
     per_mwh = variable.name == "tokens_per_mwh"
     bar.set_label("output tokens per MWh" if per_mwh else f"{variable.name} [{unit}]", fontsize=10.5)
@@ -259,7 +256,7 @@ def _colour_scale(bar: Any, variable: xr.DataArray, low: float, high: float) -> 
     if per_mwh:
         joules = marks(3.6e9 / high, 3.6e9 / low)
         other = bar.ax.secondary_yaxis("left")
-        put(other.yaxis, [3.6e9 / value for value in joules], [compact(value) for value in joules])
+        put_ticks(other.yaxis, [3.6e9 / value for value in joules], [compact(value) for value in joules])
         other.tick_params(labelsize=8.0, colors=QUIET, length=2.5, width=0.5)
         other.set_ylabel("J per token", fontsize=9, color=QUIET, labelpad=1)
         other.spines["left"].set_visible(False)
@@ -277,9 +274,7 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
     known = reasons(ds["limit"]) if "limit" in ds else {}
     for code, hatch in sorted(shown.items()):
         words = known.get(code, f"limit {code}")
-        handles.append(
-            Patch(facecolor="#eaeef2", edgecolor="#8c959f", hatch=hatch, linewidth=0.0, label=words)
-        )
+        handles.append(Patch(facecolor="#eaeef2", edgecolor="#8c959f", hatch=hatch, linewidth=0.0, label=words))
     canvas.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0.008, 0.0), ncols=6, frameon=False, fontsize=9,
         handleheight=1.2, columnspacing=1.6,
@@ -289,72 +284,7 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
 def reasons(limit: xr.DataArray) -> dict[int, str]:
     """Code to a sentence of a `limit` variable: `flag_descriptions` where it has them, else `flag_meanings`."""
     known = meanings(limit) or {}
-    said = dict(part.split(": ", 1) for part in str(limit.attrs.get("flag_descriptions", "")).split("; ") if ": " in part)
-    return {code: said.get(word, word.replace("_", " ")) for code, word in known.items()}
-
-
-def throughput_curves(ds: xr.Dataset) -> Figure:
-    """Tokens per second per accelerator against tokens per second per user, a line per system, batch along the line.
-
-    ds : a decode result; one panel per model, at the first recipe and deployment that runs in each batch.
-    Raises InputError where no cell has a value.
-    """
-    return _curves(
-        ds, "tokens_per_s_per_user", "tokens_per_s_per_gpu", along="batch", lines=("system", "recipe", "context")
+    said = dict(
+        part.split(": ", 1) for part in str(limit.attrs.get("flag_descriptions", "")).split("; ") if ": " in part
     )
-
-
-def prefill_curves(ds: xr.Dataset) -> Figure:
-    """Time of a prefill against input length, a line per system; one panel per model.
-
-    Raises InputError where no cell has a value.
-    """
-    return _curves(ds, "isl", "prefill_time", along="isl", lines=("system", "recipe", "batch"))
-
-
-def _curves(ds: xr.Dataset, across: str, up: str, *, along: str, lines: Sequence[str]) -> Figure:
-    if not np.isfinite(ds[up].values).any():
-        raise InputError(f"no cell of {up} has a value: nothing fits or divides; see `limit`")
-    import matplotlib as mpl
-
-    best = ds[up].min if up == "prefill_time" else ds[up].max
-    chosen = best("deployment", skipna=True) if "deployment" in ds.dims else ds[up]
-    horizontal = ds[across]
-    if "deployment" in horizontal.dims:
-        horizontal = horizontal.where(ds[up] == chosen).max("deployment", skipna=True)
-    with mpl.rc_context(STYLE):
-        canvas = figure()
-        axes = canvas.subplots(1, ds.sizes["model"], squeeze=False, sharey=True)[0]
-        styles = ("-", "--", ":", "-.")
-        for m, ax in enumerate(axes):
-            for s in range(ds.sizes["system"]):
-                one = chosen.isel(model=m, system=s)
-                rest = [dim for dim in one.dims if dim != along]
-                for k, key in enumerate(np.ndindex(*(one.sizes[dim] for dim in rest))):
-                    at = dict(zip(rest, key, strict=True))
-                    height = one.isel(at).values
-                    width = horizontal.isel(
-                        {d: i for d, i in {"model": m, "system": s, **at}.items() if d in horizontal.dims}
-                    )
-                    extra = ", ".join(f"{dim} {ds[dim].values[i]}" for dim, i in at.items() if ds.sizes[dim] > 1)
-                    label = _name(ds, "system", s) + (f" ({extra})" if extra else "")
-                    keep = np.isfinite(height) & np.isfinite(width.values)
-                    if keep.any():
-                        ax.plot(
-                            width.values[keep], height[keep], styles[k % 4], marker="o", markersize=3.5, linewidth=1.6,
-                            color=COLOURS[s % len(COLOURS)], label=label,
-                        )  # fmt: skip
-            ax.set_xscale("log")
-            ax.set_yscale("log")
-            ax.grid(True, which="major", color="#d0d7de", linewidth=0.5)
-            ax.set_title(_name(ds, "model", m), fontweight="bold")
-            ax.set_xlabel(_axis_title(ds[across]))
-            ax.spines[["top", "right"]].set_visible(False)
-            ax.legend(frameon=False, fontsize=8)
-        axes[0].set_ylabel(_axis_title(ds[up]))
-        canvas.suptitle(
-            f"{_title(ds[up])} against {_title(ds[across]).lower()}", fontsize=15, fontweight="bold", x=0.012, ha="left"
-        )
-        canvas.text(0.994, 0.008, basis_line(dict(ds.attrs)), ha="right", va="bottom", fontsize=9, color=QUIET)
-        canvas.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))  # type: ignore[union-attr]
-        return canvas
+    return {code: said.get(word, word.replace("_", " ")) for code, word in known.items()}

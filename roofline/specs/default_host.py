@@ -17,7 +17,7 @@ from roofline.specs.records import Folders
 DOMAIN = 8
 """Accelerators of a scale-up domain where no system sheet tells."""
 
-HOP_S = 0.7e-6
+HOP_S = 0.5e-6
 """Latency of a scale-up hop where no system sheet tells [s]."""
 
 HOST_W_PER_ACCELERATOR = 1352.0 / 8

@@ -83,8 +83,8 @@ def problems(error: ValidationError, cls: type[BaseModel], data: Any = None) -> 
     """The findings of a validation, `field` a dotted path into `data`."""
     found = []
     for item in error.errors(include_url=False):
-        if item["type"] == "default_factory_not_called":
-            continue  # the field it derives from is reported itself
+        if item["type"] == "default_factory_not_called" or (item["type"] == "too_short" and item["input"]):
+            continue  # follows from a mistake that is reported itself
         loc = data_path(item["loc"], data) if data is not None else item["loc"]
         context = item.get("ctx", {})
         finding = Finding(item["msg"], dotted(loc), shown(item["input"]))

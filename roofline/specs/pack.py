@@ -89,6 +89,10 @@ class Kit:
     plans: tuple[PartPlan, ...] = ()
     reason: str = ""
 
+    def is_native(self, parts: frozenset[str]) -> bool:
+        """Whether the accelerator has the arithmetic that these parts (kit fields) ask for."""
+        return self.record is not None and not any(plan.weight_only for plan in self.plans if plan.kit_field in parts)
+
 
 def running_type(accelerator: Accelerator, native: MathType) -> MathType | None:
     """The arithmetic in which an accelerator does `native`: that type or a faster wider one; None where it has neither."""

@@ -108,7 +108,7 @@ LinkBytesPerSecond = Annotated[
 ]
 FlopPerSecond = Annotated[
     float,
-    Quantity("FLOP/s, dense", 1e10, 1e20, (("TFLOP/s", 1e12), ("PFLOP/s", 1e15), ("GFLOP/s", 1e9)), (1e12, 1e17)),
+    Quantity("FLOP/s, dense", 1e10, 1e20, (("TFLOP/s", 1e12), ("PFLOP/s", 1e15), ("GFLOP/s", 1e9)), (2e13, 1e17)),
 ]
 MemoryBytes = Annotated[float, Quantity("B", 1e8, 1e16, (("GB", 1e9), ("TB", 1e12), ("MB", 1e6)), (2e8, 2e12))]
 CacheBytes = Annotated[float, Quantity("B", 1e4, 1e12, (("MB", 1e6), ("GB", 1e9), ("kB", 1e3)), (1e6, 1e10))]

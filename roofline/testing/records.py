@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from roofline.layout import CONFIG, DEPLOYMENT, KIT, LAYER, MACHINE, MODEL
 
 Plain = dict[str, Any]
+Array = NDArray[Any]
 
 PARTS = tuple(name for name in KIT.names or () if KIT[name].names)
 """Fields of a KIT that are PARTs."""
@@ -48,14 +49,14 @@ class Setup:
 class Records:
     """The arrays kernels take, one CONFIG per setup."""
 
-    models: NDArray[Any]
-    layers: NDArray[Any]
-    machines: NDArray[Any]
-    kits: NDArray[Any]
-    deployments: NDArray[Any]
-    configs: NDArray[Any]
+    models: Array
+    layers: Array
+    machines: Array
+    kits: Array
+    deployments: Array
+    configs: Array
 
-    def arguments(self) -> tuple[NDArray[Any], ...]:
+    def arguments(self) -> tuple[Array, Array, Array, Array, Array, Array]:
         """In the order kernels take them."""
         return self.models, self.layers, self.machines, self.kits, self.deployments, self.configs
 
@@ -70,7 +71,7 @@ def as_record(plain: Plain, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     return tuple(as_record(plain[n], dtype[n]) if dtype[n].names else plain[n] for n in names)
 
 
-def as_array(plains: Iterable[Plain], dtype: np.dtype[Any]) -> NDArray[Any]:
+def as_array(plains: Iterable[Plain], dtype: np.dtype[Any]) -> Array:
     """Structured array of dicts."""
     return np.array([as_record(plain, dtype) for plain in plains], dtype=dtype)
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from roofline.kernels.prefill import prefill_grid
 from roofline.kernels.sweep import VARIABLES, Var, decode_grid
 from roofline.layout import Component
-from roofline.testing.records import Records, Setup, pack
-
-Array = NDArray[Any]
+from roofline.testing.records import Array, Records, Setup, pack
 
 EVERYTHING = tuple(range(VARIABLES))
 """Every variable number a kernel can write."""

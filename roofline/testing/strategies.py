@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -159,13 +158,14 @@ def no_attention() -> st.SearchStrategy[Plain]:
     return st.just(dict.fromkeys(absent, 0) | {"attention": int(Attention.NONE), "window": NO_WINDOW})
 
 
-NO_EXPERTS: Plain = dict.fromkeys(("experts", "top_k", "expert_inner", "expert_hidden", "shared_inner"), 0)
+NO_EXPERTS = dict.fromkeys(("experts", "top_k", "expert_inner", "expert_hidden", "shared_inner"), 0)
 
 
 @st.composite
 def dense_ffn(draw: Draw) -> Plain:
     """A dense feed-forward, or none."""
-    return NO_EXPERTS | {"ffn_inner": draw(st.one_of(st.just(0), WIDTHS))}
+    feedforward: Plain = NO_EXPERTS | {"ffn_inner": draw(st.one_of(st.just(0), WIDTHS))}
+    return feedforward
 
 
 @st.composite
@@ -194,7 +194,8 @@ def layer_rows(draw: Draw, hidden: int, routed: bool | None = None) -> Plain:
         "ffn_matrices": draw(st.sampled_from([2, 3])),
         "other_params": draw(st.sampled_from([0, 2 * hidden, 12345])),
     }
-    return attention | feedforward | extra
+    row: Plain = attention | feedforward | extra
+    return row
 
 
 @st.composite
@@ -240,7 +241,7 @@ def deployments(draw: Draw, model: Plain) -> Plain:
 def any_deployments() -> st.SearchStrategy[Plain]:
     """Deployments legal or not."""
     degrees = st.sampled_from([1, 1, 1, 2, 3, 8])
-    return st.fixed_dictionaries({name: degrees for name in ("tp", "pp", "dp", "ep", "moe_tp")})
+    return st.fixed_dictionaries(dict.fromkeys(("tp", "pp", "dp", "ep", "moe_tp"), degrees))
 
 
 @st.composite
@@ -280,6 +281,11 @@ def new_token_counts() -> st.SearchStrategy[int]:
     return st.sampled_from([1, 1, 1, 2, 4, 9])
 
 
+def ascending(of: st.SearchStrategy[int], at_least: int = 2, at_most: int = 4) -> st.SearchStrategy[list[int]]:
+    """Different numbers in ascending order, as an axis."""
+    return st.lists(of, min_size=at_least, max_size=at_most, unique=True).map(sorted)
+
+
 @st.composite
 def decode_cells(draw: Draw, of: st.SearchStrategy[Setup] | None = None) -> DecodeCell:
     """One decode step of a setup."""
@@ -297,11 +303,3 @@ def prefill_cells(draw: Draw, of: st.SearchStrategy[Setup] | None = None) -> Pre
     least = max(1, -(-(isl - cached) // 24))
     chunk = draw(st.one_of(st.integers(least, max(least, isl)), st.just(1 << 20)))
     return PrefillCell(setup, draw(batches(64)), isl, cached, chunk)
-
-
-def field_of(setup: Setup, path: str) -> Any:
-    """A machine field by name, or `PART.field` of the kit."""
-    if "." in path:
-        part, name = path.split(".")
-        return None if setup.kit is None else setup.kit[part][name]
-    return setup.machine[path]

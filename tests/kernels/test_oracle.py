@@ -96,9 +96,9 @@ def oracle_arguments(setup: Setup) -> tuple[Any, ...]:
     return setup.model, setup.machine, setup.kit, setup.deployment
 
 
-def agree_on_decode(setup_list: list[Setup], batch: list[int], context: list[int], new_tokens: int, reach: Reach) -> None:
-    run = run_decode(setup_list, batch, context, new_tokens)
-    for i, setup in enumerate(setup_list):
+def agree_on_decode(of: list[Setup], batch: list[int], context: list[int], new_tokens: int, reach: Reach) -> None:
+    run = run_decode(of, batch, context, new_tokens)
+    for i, setup in enumerate(of):
         for b, sequences in enumerate(batch):
             for c, length in enumerate(context):
                 expected = decode(*oracle_arguments(setup), sequences, length, new_tokens)
@@ -132,7 +132,9 @@ def test_kernel_decode_agrees_with_the_oracle(
 
 
 @pytest.mark.reaches("legal")
-@given(setups(fidelity="ideal"), st.lists(batches(), min_size=1, max_size=2), st.lists(contexts(), min_size=1, max_size=4))
+@given(
+    setups(fidelity="ideal"), st.lists(batches(), min_size=1, max_size=2), st.lists(contexts(), min_size=1, max_size=4)
+)
 def test_ideal_decode_agrees_with_the_oracle(reach: Reach, setup: Setup, batch: list[int], context: list[int]) -> None:
     agree_on_decode([setup], batch, context, 1, reach)
 
@@ -159,7 +161,9 @@ def test_ideal_prefill_agrees_with_the_oracle(reach: Reach, cell: PrefillCell) -
 
 @pytest.mark.reaches("limited")
 @given(wild_setups(), st.lists(batches(), min_size=1, max_size=3), st.lists(contexts(), min_size=1, max_size=3))
-def test_limits_of_decode_agree_with_the_oracle(reach: Reach, setup: Setup, batch: list[int], context: list[int]) -> None:
+def test_limits_of_decode_agree_with_the_oracle(
+    reach: Reach, setup: Setup, batch: list[int], context: list[int]
+) -> None:
     agree_on_decode([setup], batch, context, 1, reach)
 
 

@@ -71,7 +71,8 @@ def mla_projections(model: Plain, row: Plain, kit: Plain, machine: Plain, shape:
     out = [gemm("first projection", "attn", projection, kit, machine, rows, model["hidden"], first_width)]
     if row["q_lora"]:
         out.append(gemm("query projection", "attn", projection, kit, machine, rows, row["q_lora"], query_width))
-    out.append(gemm("output projection", "attn", projection, kit, machine, rows, heads * row["v_head"], model["hidden"]))
+    value_width = heads * row["v_head"]
+    out.append(gemm("output projection", "attn", projection, kit, machine, rows, value_width, model["hidden"]))
     return out
 
 

@@ -14,13 +14,13 @@ Plain = dict[str, Any]
 
 
 def two_gemms(
-    label: str, part: str, component: Component, model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape, inner: int
+    part: str, model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape, inner: int
 ) -> list[Operation]:
     """A feed-forward of local width `inner`: the up (and gate) projection, the down projection."""
     hidden, rows, matrices = model["hidden"], shape.rows, row["ffn_matrices"]
     return [
-        gemm(f"{label} up", part, component, kit, machine, rows, hidden, (matrices - 1) * inner),
-        gemm(f"{label} down", part, component, kit, machine, rows, inner, hidden),
+        gemm(f"{part} up", part, Component.FFN, kit, machine, rows, hidden, (matrices - 1) * inner),
+        gemm(f"{part} down", part, Component.FFN, kit, machine, rows, inner, hidden),
     ]
 
 
@@ -63,7 +63,8 @@ def elementwise_operation(model: Plain, row: Plain, kit: Plain, machine: Plain, 
         kernels += 1
     if dense or shared:
         kernels += 1
-    elements = 4 * model["hidden"] * row["norms"] + 2 * query_key_width(row, shape) + row["ffn_matrices"] * (dense + shared)
+    elements = 4 * model["hidden"] * row["norms"] + 2 * query_key_width(row, shape)
+    elements += row["ffn_matrices"] * (dense + shared)
     moved = shape.rows * kit["w_hidden"] * elements
     fixed = kernels * kit["elementwise_fixed_s"]
     return move("elementwise", Component.ELEMENTWISE, machine, moved, kit["elementwise_eta_memory"], fixed)
@@ -74,10 +75,10 @@ def feedforward_operations(model: Plain, row: Plain, kit: Plain, machine: Plain,
     out: list[Operation] = []
     if row["ffn_inner"]:
         inner = ceil_div(row["ffn_inner"], shape.tp)
-        out += two_gemms("ffn", "ffn", Component.FFN, model, row, kit, machine, shape, inner)
+        out += two_gemms("ffn", model, row, kit, machine, shape, inner)
     if row["shared_inner"]:
         inner = ceil_div(row["shared_inner"], shape.tp)
-        out += two_gemms("shared", "shared", Component.FFN, model, row, kit, machine, shape, inner)
+        out += two_gemms("shared", model, row, kit, machine, shape, inner)
     if row["experts"]:
         out += expert_operations(model, row, kit, machine, shape)
     out.append(elementwise_operation(model, row, kit, machine, shape))

@@ -93,7 +93,14 @@ def work_bytes(model: Plain, kit: Plain, shape: Shape) -> float:
 
 
 def memory_of(
-    model: Plain, machine: Plain, kit: Plain, deployment: Plain, batch: int, new_tokens: int, context: int, prefill: bool
+    model: Plain,
+    machine: Plain,
+    kit: Plain,
+    deployment: Plain,
+    batch: int,
+    new_tokens: int,
+    context: int,
+    prefill: bool,
 ) -> dict[str, float | bool]:
     """Section 9, equation (17): bytes of the fullest rank and whether they fit."""
     shape = shape_of(deployment, batch, new_tokens, context, prefill)

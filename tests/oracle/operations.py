@@ -66,7 +66,8 @@ class Shape:
 
 
 def shape_of(deployment: Plain, batch: int, new_tokens: int, context: int, prefill: bool) -> Shape:
-    return Shape(batch, new_tokens, context, prefill, **{name: deployment[name] for name in ("tp", "pp", "dp", "ep", "moe_tp")})
+    degrees = {name: deployment[name] for name in ("tp", "pp", "dp", "ep", "moe_tp")}
+    return Shape(batch, new_tokens, context, prefill, **degrees)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Tally:
     moved: float = 0.0  # D
     ties: int = 0  # choices between near-equal alternatives: classes may then be split otherwise
     classes: dict[Bound, float] = field(default_factory=lambda: {b: 0.0 for b in Bound if b})
-    components: dict[Component, float] = field(default_factory=lambda: {c: 0.0 for c in Component})
+    components: dict[Component, float] = field(default_factory=lambda: dict.fromkeys(Component, 0.0))
 
     def add(self, other: Tally, times: float = 1.0) -> None:
         self.time += times * other.time

@@ -64,7 +64,9 @@ def describe(count: int, operations: list[Operation], transfers: list[Transfer])
     return out
 
 
-def layer(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> tuple[Tally, list[Operation], list[Transfer]]:
+def layer(
+    model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape
+) -> tuple[Tally, list[Operation], list[Transfer]]:
     """Section 8, one layer in its cheapest form."""
     transfers = layer_collectives(model, row, kit, machine, shape)
     rest = feedforward_operations(model, row, kit, machine, shape)
@@ -72,7 +74,7 @@ def layer(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) ->
     for form in attention_forms(model, row, kit, machine, shape):
         operations = form + rest
         tally = run(operations, transfers, kit, machine)
-        # forms exactly as fast (both behind the network, or moving the same bytes) are so in any order: the first stands
+        # forms exactly as fast (behind the network, or moving the same bytes) are so in any order: the first stands
         close = best is not None and tally.time != best[0].time and tied(tally.time, best[0].time)
         if best is None or tally.time < best[0].time:
             best = tally, operations, transfers

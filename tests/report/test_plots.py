@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from roofline.errors import InputError
-from roofline.report import plots
+from roofline.report import curves, plots
 from tests.report.synthetic import NAMES, synthetic_decode, synthetic_heatmap
 
 
@@ -68,7 +68,7 @@ def test_a_single_cell_can_be_drawn() -> None:
 
 def test_curves_have_a_line_for_each_system_and_context() -> None:
     ds = synthetic_decode()
-    figure = plots.throughput_curves(ds)
+    figure = curves.throughput_curves(ds)
     (axes,) = figure.axes
     assert len(axes.lines) == 4
     best = ds["tokens_per_s_per_gpu"].isel(model=0, system=0, recipe=0, context=0).max("deployment")

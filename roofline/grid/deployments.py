@@ -1,0 +1,46 @@
+"""Which deployments are worth trying for a model on a system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from roofline.grid.axes import Deployments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from roofline.grid.axes import Degrees
+    from roofline.specs import Model, System
+
+MOST_STAGES = 8
+
+
+def candidates(model: Model, system: System, most_accelerators: int | None = None) -> Deployments:
+    """Deployments by powers of two that can be legal, in order of the accelerators they take.
+
+    tp within a scale-up domain; pp up to 8 stages; dp only with experts, which it spreads (for a dense model dp is
+    the same as more replicas); the experts of a stage either whole on their ranks (ep = tp*dp) or sliced over all of
+    them (ep = 1).
+    most_accelerators : largest replica; default what the system can join.
+    """
+    reach = system.accelerators * system.max_systems
+    reach = min(reach, most_accelerators) if most_accelerators else reach
+    return Deployments(tuple(_degrees(model, system, reach)))
+
+
+def _degrees(model: Model, system: System, reach: int) -> Iterator[Degrees]:
+    for group in _powers(reach):
+        for tp in _powers(min(group, system.scale_up.domain)):
+            for pp in _powers(min(group // tp, MOST_STAGES)):
+                dp = group // (tp * pp)
+                if not model.is_moe:
+                    if dp == 1:
+                        yield tp, pp, 1, 1, tp
+                    continue
+                stage = tp * dp
+                for ep in dict.fromkeys((stage, 1)):
+                    yield tp, pp, dp, ep, stage // ep
+
+
+def _powers(most: int) -> list[int]:
+    return [1 << n for n in range(most.bit_length()) if 1 << n <= most]

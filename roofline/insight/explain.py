@@ -1,0 +1,249 @@
+"""One cell taken apart: every operation with its FLOP, bytes, time, what binds it and where its numbers are from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from roofline.errors import InputError
+from roofline.grid import axes
+from roofline.grid.evaluate import Grid, decode, prefill
+from roofline.grid.variables import limit_reason
+from roofline.layout import OPERATION_COMPONENT, Bound, Operation
+from roofline.specs.pack import PartPlan
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from roofline.specs.pack import Fidelity
+
+_KIT_FIELD = {
+    Operation.PROJECT_IN: "attn",
+    Operation.PROJECT_QUERY: "attn",
+    Operation.ABSORB_QUERY: "attn",
+    Operation.EXPAND_CACHE: "attn",
+    Operation.ABSORB_VALUE: "attn",
+    Operation.PROJECT_OUT: "attn",
+    Operation.FFN_UP: "ffn",
+    Operation.FFN_DOWN: "ffn",
+    Operation.ROUTER: "router",
+    Operation.SHARED_UP: "shared",
+    Operation.SHARED_DOWN: "shared",
+    Operation.EXPERTS: "expert",
+    Operation.LM_HEAD: "head",
+}
+_SHEET_PATH = {  # operations without arithmetic of their own: which efficiency sets their time
+    Operation.EMBEDDING: "operations.elementwise",
+    Operation.ELEMENTWISE: "operations.elementwise",
+    Operation.PERMUTE: "operations.permute",
+    Operation.REDUCE_ATTENTION: "collectives.eta_reduce",
+    Operation.REDUCE_FFN: "collectives.eta_reduce",
+    Operation.REDUCE_EXPERTS: "collectives.eta_reduce",
+    Operation.GATHER_LOGITS: "collectives.eta_gather",
+    Operation.DISPATCH: "collectives.eta_exchange",
+    Operation.COMBINE: "collectives.eta_exchange",
+    Operation.HAND_OVER: "collectives.eta_p2p",
+}
+
+_IDEAL = "ideal: every share of a peak is 1, every fixed time 0"
+_PIPELINE = -2  # kind of layer that `kernels.explain` gives hand-overs
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """One operation of one layer on one accelerator."""
+
+    layer: str  # kind of layer, "ends" or "pipeline"
+    operation: str
+    component: str
+    count: int  # how often a pass runs it
+    flop: float  # FLOP
+    bytes: float  # B moved in memory
+    intensity: float  # FLOP/B; NaN where nothing is moved
+    time_s: float  # s, once
+    total_s: float  # s, count times
+    bound: str  # compute, memory, network or latency: the larger of fixed time and roof
+    math: str  # arithmetic it runs in; empty where none
+    weight_only: bool  # operands widened because the part lacks their arithmetic
+    peak_flop_per_s: float  # dense peak of that arithmetic; NaN where none
+    eta_compute: float
+    eta_memory: float
+    fixed_s: float
+    source: str  # of the efficiency
+    grade: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A cell and its operations. `cell` is the one-cell Dataset of `roofline.decode` or `roofline.prefill`."""
+
+    cell: xr.Dataset
+    operations: tuple[OperationRow, ...]
+    totals: dict[str, Any]
+    ridges: dict[str, float]  # ridge point by math type, FLOP/B
+    bytes_per_s: float
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The operations as plain mappings."""
+        return [asdict(row) for row in self.operations]
+
+
+def explain(
+    model: axes.SheetLike,
+    system: axes.SheetLike,
+    recipe: axes.SheetLike | None = None,
+    *,
+    tp: int = 1,
+    pp: int = 1,
+    dp: int = 1,
+    ep: int | None = None,
+    moe_tp: int | None = None,
+    batch: int = 1,
+    context: int | None = None,
+    isl: int | None = None,
+    new_tokens: int | None = None,
+    fidelity: Fidelity = "kernel",
+) -> Explanation:
+    """One decode step at `context`, or the prefill of a whole prompt of `isl` tokens, operation by operation.
+
+    recipe : default the first the model ships in.   Degrees, batch and fidelity as in `roofline.decode`.
+    Times are of one micro-batch on one accelerator; their sum is the step time without a pipeline (in `ideal` a layer
+    takes its largest roof instead of the sum).
+    Raises `InputError` for bad input and where the deployment is not legal or does not fit, with the reason.
+    """
+    from roofline.kernels.explain import trace_pass
+    from roofline.specs import Model
+
+    if (context is None) == (isl is None):
+        raise InputError("explain: give either context (a decode step) or isl (a prefill pass)")
+    shape = Model.load(model)
+    chosen = shape.recipes[0] if recipe is None else recipe
+    degrees = axes.deployments(tp, pp, dp, ep, moe_tp)
+    if len(degrees.rows) != 1:
+        raise InputError("explain: one deployment at a time; give single degrees")
+    grid = Grid(shape, system, chosen, degrees, fidelity)
+    if len(grid.systems) * len(grid.recipes) != 1:
+        raise InputError("explain: one system and one recipe at a time")
+    row = dict(zip(("tp", "pp", "dp", "ep", "moe_tp"), degrees.rows[0], strict=True))
+    where = (shape, grid.systems[0], grid.recipes[0])
+    size = int(axes.counts("batch", batch)[0])
+    if isl is not None:
+        if new_tokens is not None:
+            raise InputError("explain: new_tokens belongs to a decode step; a prefill pass computes the whole prompt")
+        length = new = int(axes.counts("isl", isl)[0])
+        cell = prefill(*where, deployments=[row], batch=size, isl=length, fidelity=fidelity, components=True)
+    else:
+        length, new = int(axes.counts("context", context or 0)[0]), int(axes.counts("new_tokens", new_tokens or 1)[0])
+        cell = decode(
+            *where, deployments=[row], batch=size, context=length, new_tokens=new, fidelity=fidelity, components=True
+        )
+    cell = cell.squeeze()
+    if int(cell["limit"]) and grid.packed.kit_index[0, 0, 0] < 0:
+        raise InputError(f"{shape.name} cannot run: {grid.packed.plans[0, 0, 0].reason}")
+    if int(cell["limit"]):
+        detail = f" ({float(cell['memory']) / 1e9:.1f} GB needed per accelerator)" if int(cell["limit"]) == 1 else ""
+        raise InputError(
+            f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: {limit_reason(int(cell['limit']))}{detail}"
+        )
+    traced = trace_pass(*grid.records(), size, length, new, isl is not None)
+    reader = _Reader(grid, isl is not None)
+    operations = tuple(reader.row(values) for values in sorted(traced.tolist(), key=_order))
+    rates = grid.systems[0].accelerator.dense_flop_per_s
+    bandwidth = grid.systems[0].accelerator.memory.bytes_per_s
+    return Explanation(
+        cell=cell,
+        operations=operations,
+        totals=_totals(cell, operations, "step_time" if isl is None else "prefill_time"),
+        ridges={math: rate / bandwidth for math, rate in rates.items()},
+        bytes_per_s=bandwidth,
+    )
+
+
+def _order(values: list[float]) -> tuple[int, float, float]:
+    """In the order a token meets them: embedding, layers by kind, lm_head, pipeline."""
+    kind, operation = values[0], values[1]
+    stage = 0 if operation == Operation.EMBEDDING else 1 if kind >= 0 else 2 if kind > _PIPELINE else 3
+    return stage, kind, operation
+
+
+class _Reader:
+    """Turns traced figures of one grid into rows."""
+
+    def __init__(self, grid: Grid, prompt: bool) -> None:
+        self.model = grid.models[0]
+        self.efficiency = grid.systems[0].accelerator.efficiency
+        self.ideal = grid.fidelity == "ideal"
+        self.pp = grid.deployments.rows[0][1]
+        self.core = "context_core" if prompt else "decode_core"
+        self.plans = {plan.kit_field: plan for plan in grid.packed.plans[0, 0, 0].plans}
+        self.kit = grid.packed.kits[grid.packed.kit_index[0, 0, 0]]
+        self.machine = grid.packed.machines[0]
+
+    def row(self, values: list[float]) -> OperationRow:
+        kind, number, flop, moved, fixed, compute, memory, sending = values
+        operation = Operation(int(number))
+        roof = max(compute, memory) + sending
+        classes = {"compute": compute, "memory": memory, "network": sending}
+        plan, path, shares = self._efficiency(operation)
+        source = self.efficiency.source_of(path)
+        count = self._count(int(kind))
+        return OperationRow(
+            layer=self._layer(int(kind)),
+            operation=operation.name.lower(),
+            component=OPERATION_COMPONENT[operation].name.lower(),
+            count=count,
+            flop=flop,
+            bytes=moved,
+            intensity=flop / moved if moved else float("nan"),
+            time_s=fixed + roof,
+            total_s=count * (fixed + roof),
+            bound="latency" if fixed > roof else max(classes, key=lambda name: classes[name]),
+            math=plan.math if plan else "",
+            weight_only=bool(plan and plan.weight_only),
+            peak_flop_per_s=float(self.kit[plan.kit_field]["flop_per_s"]) if plan else float("nan"),
+            eta_compute=shares[0],
+            eta_memory=shares[1],
+            fixed_s=fixed,
+            source=_IDEAL if self.ideal or source is None else source.ref,
+            grade="" if self.ideal or source is None else source.grade,
+        )
+
+    def _efficiency(self, operation: Operation) -> tuple[PartPlan | None, str, tuple[float, float]]:
+        """(plan of its part, path in the efficiency sheet, (eta_compute, eta_memory or eta of links))."""
+        path = _SHEET_PATH.get(operation)
+        if path is None:
+            plan = self.plans[_KIT_FIELD.get(operation, self.core)]
+            part = self.kit[plan.kit_field]
+            return plan, plan.efficiency_path, (float(part["eta_compute"]), float(part["eta_memory"]))
+        field = path.rpartition(".")[2]
+        eta = self.machine[field] if path.startswith("collectives") else self.kit[f"{field}_eta_memory"]
+        return None, path, (float("nan"), float(eta))
+
+    def _count(self, kind: int) -> int:
+        if kind >= 0:
+            return self.model.layers[kind].count
+        return self.pp - 1 if kind == _PIPELINE else 1
+
+    def _layer(self, kind: int) -> str:
+        if kind < 0:
+            return "pipeline" if kind == _PIPELINE else "ends"
+        row = self.model.layers[kind]
+        names = []
+        if row.attention is not None:
+            names.append(row.attention.kind + (f" window {row.attention.window}" if row.attention.window else ""))
+        names += ["dense"] if row.ffn else []
+        names += [f"{row.experts.count} experts"] if row.experts else []
+        return " + ".join(names)
+
+
+def _totals(cell: xr.Dataset, operations: tuple[OperationRow, ...], time: str) -> dict[str, Any]:
+    """What the operations add up to, and the figures of the cell."""
+    names = ("tokens_per_s_per_gpu", "tokens_per_s_per_user", "memory", "power", "joules_per_token", "mfu", "mbu")
+    return {
+        "time_s": float(cell[time]),
+        "sum_of_operations_s": sum(row.total_s for row in operations),
+        "flop": sum(row.count * row.flop for row in operations),
+        "bytes": sum(row.count * row.bytes for row in operations),
+        "bound": Bound(int(cell["bound"])).name.lower(),
+        **{name: float(cell[name]) for name in names if name in cell},
+    }
