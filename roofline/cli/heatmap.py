@@ -10,7 +10,6 @@ import typer
 from roofline.cli import options as opt
 from roofline.cli.numbers import names, whole_numbers
 
-
 DEFAULT = Path("roofline-heatmap.png")
 
 SHOWN = {

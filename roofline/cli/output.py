@@ -19,7 +19,7 @@ MOST_ROWS = 200
 
 @contextmanager
 def waiting(message: str) -> Iterator[Callable[[str], None]]:
-    """Show `message` on stderr while the block runs, where stderr is a terminal; else nothing. Yields what changes it."""
+    """Show `message` on stderr while the block runs, where stderr is a terminal. Yields what changes it."""
     if not sys.stderr.isatty():
         yield lambda _message: None
         return

@@ -29,17 +29,18 @@ MOST = 1 << 40
 def counts(name: str, values: Counts) -> NDArray[np.int64]:
     """An axis of positive whole numbers.
 
-    Raises `InputError` for anything else (negative, zero, fraction, NaN, infinite, text) and for an empty or repeating axis.
+    Raises `InputError` for anything else (negative, zero, fraction, NaN, infinite, text), for an empty axis and for a
+    value given twice.
     """
     import numpy as np
 
-    items = [values] if isinstance(values, Real | str) else list(values)
+    items: list[Any] = [values] if isinstance(values, Real | str) or not isinstance(values, Iterable) else list(values)
     if not items:
         raise InputError(f"{name}: no values; give at least one")
     for value in items:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise InputError(f"{name}: {value!r} is not a number; expected whole numbers from 1")
-        if not math.isfinite(value) or value != math.floor(value) or not 1 <= value <= MOST:
+        if not math.isfinite(value) or value != math.floor(value) or not 1 <= float(value) <= MOST:
             raise InputError(f"{name}: {value!r} is not a whole number from 1 to {MOST}")
     axis = np.array([int(value) for value in items], dtype=np.int64)
     if len(set(axis.tolist())) < axis.size:
@@ -56,7 +57,8 @@ def sheets(name: str, kind: type[S], values: SheetLike | Sequence[SheetLike]) ->
     Raises `InputError` where one is not found or not valid, where none is given or two have the same label.
     """
     single = isinstance(values, str | PathLike | Mapping | kind)
-    found: list[S] = [kind.load(value) for value in ([values] if single else values)]
+    items: list[Any] = [values] if single else list(values)
+    found: list[S] = [kind.load(value) for value in items]
     if not found:
         raise InputError(f"{name}: none given; give at least one")
     taken: set[str] = set()
@@ -91,7 +93,7 @@ class Deployments:
 
 def deployment_label(row: Degrees) -> str:
     """`tp8`, `tp4 pp2`, `dp8 ep8`: the degrees above 1; moe_tp only where ep does not imply it."""
-    tp, pp, dp, ep, moe_tp = row
+    tp, _, dp, ep, moe_tp = row
     parts = [f"{name}{n}" for name, n in zip(("tp", "pp", "dp", "ep"), row, strict=False) if n > 1]
     if ep > 1 and ep * moe_tp == tp * dp and moe_tp > 1:
         parts.append(f"moe_tp{moe_tp}")
@@ -115,9 +117,7 @@ def deployments(
         return Deployments(tuple(_row(index, row) for index, row in enumerate(rows)))
     axes = [counts(name, value).tolist() for name, value in (("tp", tp), ("pp", pp), ("dp", dp), ("ep", ep or 1))]
     slices: list[int | None] = [None] if moe_tp is None else counts("moe_tp", moe_tp).tolist()
-    found = [
-        (t, p, d, e, s if s is not None else max(1, t * d // e)) for t, p, d, e, s in product(*axes, slices)
-    ]
+    found = [(t, p, d, e, s if s is not None else max(1, t * d // e)) for t, p, d, e, s in product(*axes, slices)]
     return Deployments(tuple(dict.fromkeys(found)))
 
 

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Pass = Literal["decode", "prefill"]
+Records = tuple[
+    "NDArray[np.void]",
+    "NDArray[np.void]",
+    "NDArray[np.void]",
+    "NDArray[np.void]",
+    "NDArray[np.void]",
+    "NDArray[np.void]",
+]
+"""models, layers, machines, kits, deployments, configs"""
+
 _DIMS = ("model", "system", "recipe", "deployment")
 
 
@@ -41,9 +51,7 @@ class Grid:
         if facility is not None:
             building = Facility.load(facility)
             self.systems = [system.model_copy(update={"facility": building}) for system in self.systems]
-        self.recipes = (
-            axes.default_recipes(self.models) if recipes is None else axes.sheets("recipes", Recipe, recipes)
-        )
+        self.recipes = axes.default_recipes(self.models) if recipes is None else axes.sheets("recipes", Recipe, recipes)
         self.deployments = deployments
         self.fidelity: Fidelity = fidelity
         self.packed: Packed = pack(self.models, self.systems, self.recipes, fidelity)
@@ -57,7 +65,7 @@ class Grid:
         configs["kit"] = self.packed.kit_index[index[0], index[1], index[2]]
         return configs
 
-    def records(self) -> tuple[NDArray[np.void], ...]:
+    def records(self) -> Records:
         """Record arrays in the order kernels take them, configurations last."""
         packed = self.packed
         deployments = pack_deployments(self.deployments.rows)
@@ -71,7 +79,11 @@ class Grid:
             "system": _labels(self.systems),
             "recipe": _labels(self.recipes),
             "deployment": np.array(self.deployments.labels, dtype=object),
-            "accelerators": ("deployment", rows[:, 0] * rows[:, 1] * rows[:, 2], {"long_name": "accelerators a replica"}),
+            "accelerators": (
+                "deployment",
+                rows[:, 0] * rows[:, 1] * rows[:, 2],
+                {"long_name": "accelerators a replica"},
+            ),
         }
         for column, name in enumerate(("tp", "pp", "dp", "ep", "moe_tp")):
             coords[name] = ("deployment", rows[:, column])
@@ -140,8 +152,9 @@ def decode(
 ) -> xr.Dataset:
     """One decode step for every model x system x recipe x deployment x batch x context.
 
-    models, systems, recipes : names, paths, mappings or sheets, one or many; recipes default to those the models ship in.
-    tp, pp, dp, ep, moe_tp : degrees, whose product is the deployment axis; or `deployments`, a list of mappings of them.
+    models, systems, recipes : names, paths, mappings or sheets, one or many; recipes default to those the models
+        ship in.
+    tp, pp, dp, ep, moe_tp : degrees, whose product is the deployment axis; or `deployments`, a list of mappings.
         ep defaults to 1, moe_tp to tp*dp/ep.
     batch : sequences in flight in one replica.   context : tokens, the new ones included.
     new_tokens : tokens per sequence in the step; more than 1 to price the verification of a draft.
@@ -164,7 +177,10 @@ def decode(
 
     def run(want: Sequence[int]) -> dict[str, Any]:
         per_config = np.broadcast_to(batches, (int(np.prod(grid.shape)), batches.size))
-        return decode_grid(*grid.records(), per_config, contexts, new_tokens=new, want=want, parallel=parallel)
+        result: dict[str, Any] = decode_grid(
+            *grid.records(), per_config, contexts, new_tokens=new, want=want, parallel=parallel
+        )
+        return result
 
     length = ("context", contexts, {"units": "1", "long_name": "context length, new tokens included"})
     attributes = grid.attributes("output") | {"pass": "decode", "new_tokens": str(new)}
@@ -194,7 +210,8 @@ def prefill(
     """The prefill of prompts of `isl` tokens for every model x system x recipe x deployment x batch x isl.
 
     Arguments as in `decode`, and:
-    isl : prompt tokens, the cached prefix included.   cached : tokens of it already in the cache, read but not computed.
+    isl : prompt tokens, the cached prefix included.
+    cached : tokens of it already in the cache, read but not computed.
     chunk : most new tokens of a sequence in one pass; None: the whole prompt at once.
 
     Returns a Dataset with dims (model, system, recipe, deployment, batch, isl); rates and energy count computed INPUT
@@ -207,13 +224,16 @@ def prefill(
     size = int(axes.counts("chunk", chunk)[0]) if chunk is not None else int(lengths.max())
     prefix = int(axes.counts("cached", cached)[0]) if cached else 0
     if prefix >= lengths.min():
-        raise InputError(f"cached: {prefix} is not less than the shortest isl, {lengths.min()}; nothing would be computed")
+        raise InputError(
+            f"cached: {prefix} is not less than the shortest isl, {lengths.min()}; nothing would be computed"
+        )
 
     def run(want: Sequence[int]) -> dict[str, Any]:
         per_config = np.broadcast_to(batches, (int(np.prod(grid.shape)), batches.size))
-        return prefill_grid(
+        result: dict[str, Any] = prefill_grid(
             *grid.records(), per_config, lengths, cached=prefix, chunk=size, want=want, parallel=parallel
         )
+        return result
 
     length = ("isl", lengths, {"units": "1", "long_name": "input sequence length (ISL), cached prefix included"})
     attributes = grid.attributes("input") | {"pass": "prefill", "cached": str(prefix), "chunk": str(chunk or "whole")}

@@ -143,7 +143,8 @@ def explain(
     if int(cell["limit"]):
         detail = f" ({float(cell['memory']) / 1e9:.1f} GB needed per accelerator)" if int(cell["limit"]) == 1 else ""
         raise InputError(
-            f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: {limit_reason(int(cell['limit']))}{detail}"
+            f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: "
+            f"{limit_reason(int(cell['limit']))}{detail}"
         )
     traced = trace_pass(*grid.records(), size, length, new, isl is not None)
     reader = _Reader(grid, isl is not None)

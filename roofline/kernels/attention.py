@@ -6,13 +6,15 @@ contiguous and vectorised.
 
 from __future__ import annotations
 
+import numpy as np
+
 from roofline.kernels._jit import kernel
 from roofline.kernels.ops import LINK, MOVED, PEAK, add_gemm
 from roofline.layout import Attention, Operation
 
 GQA = int(Attention.GQA)
 MLA = int(Attention.MLA)
-_IN, _QUERY, _OUT = int(Operation.PROJECT_IN), int(Operation.PROJECT_QUERY), int(Operation.PROJECT_OUT)
+_IN, _QUERY, _OUT = np.int64(Operation.PROJECT_IN), np.int64(Operation.PROJECT_QUERY), np.int64(Operation.PROJECT_OUT)
 
 # Rows of the accumulator that a tile of contexts is summed in.
 A_LATENCY, A_COMPUTE, A_MEMORY, A_NETWORK, A_CORE, A_PEAK, A_MOVED, A_CACHE, A_SERIAL = range(9)
@@ -227,7 +229,9 @@ def sum_mla(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expan
         acc[A_LATENCY, c] += count * (a_latency if absorbed else e_latency)
         acc[A_COMPUTE, c] += count * (a_compute if absorbed else e_compute)
         acc[A_MEMORY, c] += count * (a_memory if absorbed else e_memory)
-        acc[A_CORE, c] += count * (a_latency + (a_compute + a_memory) if absorbed else e_latency + (e_compute + e_memory))
+        acc[A_CORE, c] += count * (
+            a_latency + (a_compute + a_memory) if absorbed else e_latency + (e_compute + e_memory)
+        )
         a_peak = up_peak + a_pair * pairs / core.flop_per_s
         e_peak = x_flop * seen / part.flop_per_s + e_pair * pairs / core.flop_per_s
         acc[A_PEAK, c] += count * (tally[PEAK] + (a_peak if absorbed else e_peak))

@@ -22,12 +22,12 @@ def link_rate(machine, n):
 
 @kernel
 def all_reduce(machine, n, size):
-    """All-reduce of `size` bytes over n accelerators: the cheapest algorithm inside a domain (10), hierarchical beyond (12)."""
+    """All-reduce of `size` bytes over n: the cheapest algorithm inside a domain (10), hierarchical beyond (12)."""
     if n <= 1:
         return 0.0, 0.0
     if n > machine.domain:
         inner_fixed, inner = _gather_inside(machine, machine.domain, size)
-        fixed, across = _across(machine, n, size, 2)
+        fixed, across = _across(machine, n, size, 2.0)
         return 2.0 * inner_fixed + fixed, 2.0 * inner + across
     wire = size / (machine.eta_reduce * link_rate(machine, n))
     fixed, sending = machine.one_shot_s + machine.up_hop_s, (n - 1) * wire
@@ -43,13 +43,13 @@ def all_reduce(machine, n, size):
 
 @kernel
 def all_gather(machine, n, size):
-    """All-gather to, or reduce-scatter from, `size` bytes over n accelerators: (11), hierarchical beyond a domain (12)."""
+    """All-gather to, or reduce-scatter from, `size` bytes over n: (11), hierarchical beyond a domain (12)."""
     if n <= 1:
         return 0.0, 0.0
     if n <= machine.domain:
         return _gather_inside(machine, n, size)
     inner_fixed, inner = _gather_inside(machine, machine.domain, size)
-    fixed, across = _across(machine, n, size, 1)
+    fixed, across = _across(machine, n, size, 1.0)
     return inner_fixed + fixed, inner + across
 
 

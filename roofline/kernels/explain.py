@@ -23,9 +23,9 @@ from roofline.kernels.step import ends, hop, layer_tally
 from roofline.layout import Operation
 
 MOST_OPERATIONS = 40  # of one kind of layer, both forms of latent attention included
-_CORE, _EXPAND = int(Operation.CORE), int(Operation.EXPAND_CACHE)
-_ABSORB_QUERY, _ABSORB_VALUE = int(Operation.ABSORB_QUERY), int(Operation.ABSORB_VALUE)
-_HAND_OVER = int(Operation.HAND_OVER)
+_CORE, _EXPAND = np.int64(Operation.CORE), np.int64(Operation.EXPAND_CACHE)
+_ABSORB_QUERY, _ABSORB_VALUE = np.int64(Operation.ABSORB_QUERY), np.int64(Operation.ABSORB_VALUE)
+_HAND_OVER = np.int64(Operation.HAND_OVER)
 COLUMNS = TRACE + 1
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from roofline.kernels._jit import kernel
 from roofline.kernels.collectives import all_gather, all_reduce, exchange_copies, exchange_time
 from roofline.kernels.moe import expert_load
 from roofline.kernels.ops import add_collective, add_gated, add_gemm, add_operation, add_traffic, ceil_div
 from roofline.layout import Operation
 
-_FFN_UP, _SHARED_UP, _REDUCE_FFN = int(Operation.FFN_UP), int(Operation.SHARED_UP), int(Operation.REDUCE_FFN)
-_ROUTER, _EXPERTS, _PERMUTE = int(Operation.ROUTER), int(Operation.EXPERTS), int(Operation.PERMUTE)
-_DISPATCH, _COMBINE, _REDUCE = int(Operation.DISPATCH), int(Operation.COMBINE), int(Operation.REDUCE_EXPERTS)
+_FFN_UP, _SHARED_UP, _REDUCE_FFN = (
+    np.int64(Operation.FFN_UP),
+    np.int64(Operation.SHARED_UP),
+    np.int64(Operation.REDUCE_FFN),
+)
+_ROUTER, _EXPERTS, _PERMUTE = np.int64(Operation.ROUTER), np.int64(Operation.EXPERTS), np.int64(Operation.PERMUTE)
+_DISPATCH, _COMBINE, _REDUCE = (
+    np.int64(Operation.DISPATCH),
+    np.int64(Operation.COMBINE),
+    np.int64(Operation.REDUCE_EXPERTS),
+)
 
 
 @kernel

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from roofline.kernels._jit import entry, kernel, run_jobs
+from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.attention import (
     A_CACHE,
     A_COMPUTE,
@@ -74,7 +74,23 @@ _COMPUTE, _MEMORY, _NETWORK, _LATENCY = int(Sum.COMPUTE), int(Sum.MEMORY), int(S
 
 
 @kernel
-def add_chunks(sums, scratch, acc, times, contexts, model, layers, machine, kit, deployment, flights, sequences, together, new, final):
+def add_chunks(
+    sums,
+    scratch,
+    acc,
+    times,
+    contexts,
+    model,
+    layers,
+    machine,
+    kit,
+    deployment,
+    flights,
+    sequences,
+    together,
+    new,
+    final,
+):
     """Add the passes of chunks of `new` tokens that end at `contexts` to `sums` : float64[Sum + components].
 
     final : bool   the prompt's last chunk, after which one row a sequence meets the lm_head.
@@ -115,7 +131,7 @@ def add_chunks(sums, scratch, acc, times, contexts, model, layers, machine, kit,
             sums[_SERIAL_DRAIN] = whole[n - 1] + k[K_SERIAL_HOPS] - slow[n - 1]
 
 
-@kernel
+@inlined
 def prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk):
     """Sum all chunks of a prompt; sums : float64[Sum + components], written."""
     flights = min(batch, deployment.pp)
@@ -142,8 +158,10 @@ def prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, de
     )  # fmt: skip
 
 
-@kernel
-def prefill_cells(out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs, batch, lengths, cached, chunk):
+@inlined
+def prefill_cells(
+    out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs, batch, lengths, cached, chunk
+):
     """All prompt lengths of one configuration at one batch."""
     config = configs[i]
     if config.kit < 0:
@@ -166,9 +184,7 @@ def prefill_cells(out, slots, limit, bound, i, b, models, layers, machines, kits
     acc, times = np.empty((ROWS, TILE)), np.empty((2, TILE))
     for c in range(lengths.size):
         isl = lengths[c]
-        prompt_sums(
-            sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk
-        )
+        prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk)
         new = min(chunk, isl - cached)
         work = work_bytes(model, layers, kit, deployment, sequences * new, together * new, sequences)
         memory = weights + kept * sums[_CACHE] + work
@@ -182,10 +198,12 @@ def prefill_cells(out, slots, limit, bound, i, b, models, layers, machines, kits
         limit[i, b, c] = 0
         time = sums[_TIME] + sums[_DRAIN]
         serial = sums[_SERIAL_TIME] + sums[_SERIAL_DRAIN] if kit.bound == 1 else time
-        _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, isl - cached)
+        _write_prompt(
+            out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, isl - cached
+        )
 
 
-@kernel
+@inlined
 def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, new):
     compute_share = sums[_PEAK] * per_stage / time
     memory_share = sums[_MOVED] / machine.bytes_per_s * per_stage / time
@@ -206,7 +224,24 @@ def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machin
 
 
 @entry
-def _prefill(out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, lengths, cached, chunk, start, stop):
+def _prefill(
+    out,
+    slots,
+    limit,
+    bound,
+    models,
+    layers,
+    machines,
+    kits,
+    deployments,
+    configs,
+    batch,
+    lengths,
+    cached,
+    chunk,
+    start,
+    stop,
+):
     for job in range(start, stop):
         i, b = job // batch.shape[1], job % batch.shape[1]
         prefill_cells(
@@ -215,22 +250,36 @@ def _prefill(out, slots, limit, bound, models, layers, machines, kits, deploymen
         )  # fmt: skip
 
 
-def prefill_grid(models, layers, machines, kits, deployments, configs, batch, isl, cached=0, chunk=1 << 40, want=(Var.STEP,), with_bound=True, parallel=True):
+def prefill_grid(
+    models,
+    layers,
+    machines,
+    kits,
+    deployments,
+    configs,
+    batch,
+    isl,
+    cached=0,
+    chunk=1 << 40,
+    want=(Var.STEP,),
+    with_bound=True,
+    parallel=True,
+):
     """Prefill of prompts over configurations x batches x prompt lengths.
 
     Record arrays and results as `sweep.decode_grid`; STEP is the time of the whole prompt, rates count the
     isl - cached tokens computed.
-    isl : int64[n]   prompt tokens, the cached prefix included.   cached : int   tokens already in the cache, < min(isl).
+    isl : int64[n]   prompt tokens, the cached prefix included.
+    cached : int   tokens already in the cache, < min(isl).
     chunk : int   most new tokens of one sequence in a pass.
     """
     want = whole_groups(want)
     shape = (configs.size, batch.shape[1], isl.size)
     out, slots, limit, bound = allocate(want, shape, with_bound)
+    views = [a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)]
     arguments = (
-        out, slots, limit, bound, *(a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)),
+        out, slots, limit, bound, *views,
         np.ascontiguousarray(batch, dtype=np.int64), np.ascontiguousarray(isl, dtype=np.int64), int(cached), int(chunk),
     )  # fmt: skip
     run_jobs(_prefill, arguments, configs.size * batch.shape[1], parallel)
     return {"values": {v: out[slots[v]] for v in want}, "limit": limit, "bound": bound}
-
-

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from roofline.kernels._jit import kernel
+import numpy as np
+
+from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.attention import (
     A_COMPUTE,
     A_LATENCY,
@@ -42,8 +44,12 @@ from roofline.layout import Attention, Component, Limit, Operation
 _NO_ATTENTION = int(Attention.NONE)
 _GQA = int(Attention.GQA)
 _CORE = PARTS + int(Component.ATTENTION_CORE)
-_EMBEDDING, _LM_HEAD, _GATHER = int(Operation.EMBEDDING), int(Operation.LM_HEAD), int(Operation.GATHER_LOGITS)
-_REDUCE, _ELEMENTWISE = int(Operation.REDUCE_ATTENTION), int(Operation.ELEMENTWISE)
+_EMBEDDING, _LM_HEAD, _GATHER = (
+    np.int64(Operation.EMBEDDING),
+    np.int64(Operation.LM_HEAD),
+    np.int64(Operation.GATHER_LOGITS),
+)
+_REDUCE, _ELEMENTWISE = np.int64(Operation.REDUCE_ATTENTION), np.int64(Operation.ELEMENTWISE)
 
 _RUNS = int(Limit.NONE)
 _HEADS = int(Limit.HEADS)
@@ -121,7 +127,7 @@ def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, pro
     )
 
 
-@kernel
+@inlined
 def sum_layers(acc, total, tally, model, layers, machine, kit, deployment, contexts, sequences, new, tokens, prompt):
     """Sum all layers of a pass into a tile of contexts.
 
@@ -137,9 +143,7 @@ def sum_layers(acc, total, tally, model, layers, machine, kit, deployment, conte
         layer_tally(tally, layer, model, machine, kit, deployment, sequences * new, tokens, prompt)
         if layer.attention == MLA:
             if bound:
-                sum_mla_bound(
-                    acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth
-                )
+                sum_mla_bound(acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth)
             else:
                 sum_mla(acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth)
         elif layer.attention == _GQA:
@@ -192,9 +196,7 @@ def hop(machine, kit, deployment, model, rows):
     """(fixed, sending) time of one hand-over between stages; 0 without a pipeline."""
     if deployment.pp == 1:
         return 0.0, 0.0
-    return hand_over(
-        machine, deployment.tp * deployment.pp * deployment.dp, rows * model.hidden * kit.w_reduce
-    )
+    return hand_over(machine, deployment.tp * deployment.pp * deployment.dp, rows * model.hidden * kit.w_reduce)
 
 
 @kernel

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from roofline.kernels._jit import entry, kernel, run_jobs
+from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.attention import (
     A_CACHE,
     A_COMPUTE,
@@ -120,8 +120,10 @@ def binding(compute, memory, network, latency):
     return _B_LATENCY if latency > best else code
 
 
-@kernel
-def decode_cells(out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs, batch, context, new):
+@inlined
+def decode_cells(
+    out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs, batch, context, new
+):
     """All contexts of one configuration at one batch."""
     config = configs[i]
     n = context.size
@@ -155,9 +157,7 @@ def decode_cells(out, slots, limit, bound, i, b, models, layers, machines, kits,
         size = stop - start
         tile = context[start:stop]
         clear(acc, total, size)
-        sum_layers(
-            acc, total, tally, model, layers, machine, kit, deployment, tile, sequences, new, tokens, False
-        )
+        sum_layers(acc, total, tally, model, layers, machine, kit, deployment, tile, sequences, new, tokens, False)
         close_pass(k, total, first, last, model, machine, kit, deployment, rows)
         whole, step, slow, memory = times[0, :size], times[1, :size], times[2, :size], times[3, :size]
         stage_times(whole, slow, acc, k, model, deployment)
@@ -184,7 +184,7 @@ def decode_cells(out, slots, limit, bound, i, b, models, layers, machines, kits,
         _hide_limited(out, slots, limit, bound, i, b, start, stop)
 
 
-@kernel
+@inlined
 def _write_cells(
     out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, memory,
     machine, deployment, batch, flights, group, new,
@@ -242,7 +242,7 @@ def _write_cells(
             )
 
 
-@kernel
+@inlined
 def _write_energy(out, slots, i, b, start, acc, k, step, machine, per_stage, per_token):
     """Metered draw and J per token: equation (16)."""
     for c in range(step.size):
@@ -255,7 +255,7 @@ def _write_energy(out, slots, i, b, start, acc, k, step, machine, per_stage, per
             out[slots[_ENERGY], i, b, start + c] = power * step[c] * per_token
 
 
-@kernel
+@inlined
 def _hide_limited(out, slots, limit, bound, i, b, start, stop):
     """NaN where a cell cannot run; what memory it would need stays."""
     some = False
@@ -276,7 +276,9 @@ def _hide_limited(out, slots, limit, bound, i, b, start, stop):
 
 
 @entry
-def _decode(out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, start, stop):
+def _decode(
+    out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, start, stop
+):
     for job in range(start, stop):
         i, b = job // batch.shape[1], job % batch.shape[1]
         decode_cells(
@@ -305,7 +307,20 @@ def whole_groups(want):
     return sorted(wanted)
 
 
-def decode_grid(models, layers, machines, kits, deployments, configs, batch, context, new_tokens=1, want=(Var.STEP,), with_bound=True, parallel=True):
+def decode_grid(
+    models,
+    layers,
+    machines,
+    kits,
+    deployments,
+    configs,
+    batch,
+    context,
+    new_tokens=1,
+    want=(Var.STEP,),
+    with_bound=True,
+    parallel=True,
+):
     """Decode passes over configurations x batches x contexts.
 
     models, layers, machines, kits, deployments, configs : record arrays of the dtypes of `roofline.layout`.
@@ -320,8 +335,9 @@ def decode_grid(models, layers, machines, kits, deployments, configs, batch, con
     want = whole_groups(want)
     shape = (configs.size, batch.shape[1], context.size)
     out, slots, limit, bound = allocate(want, shape, with_bound)
+    views = [a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)]
     arguments = (
-        out, slots, limit, bound, *(a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)),
+        out, slots, limit, bound, *views,
         np.ascontiguousarray(batch, dtype=np.int64), np.ascontiguousarray(context, dtype=np.float64), int(new_tokens),
     )  # fmt: skip
     run_jobs(_decode, arguments, configs.size * batch.shape[1], parallel)

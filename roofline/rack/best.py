@@ -53,12 +53,14 @@ def best_over_deployments(
     """Most output tokens/MWh of a decode step over all candidate deployments and recipes, for each cell.
 
     batch_per_gpu : sequences in flight per accelerator of a replica.   context : tokens.
-    recipes : default those each model ships in and the accelerator has the arithmetic for.   most_accelerators : largest replica.
+    recipes : default those each model ships in and the accelerator has the arithmetic for.
+    most_accelerators : largest replica; default what the system can join.
     boundary, basis, vintage, duty : as in `roofline.rollup`.   progress : called with (pairs done, pairs in all).
 
-    Returns a Dataset with dims (model, system, batch_per_gpu, context): tokens_per_mwh, joules_per_token_at_boundary, the
-    figures of the winner, its degrees, accelerators, batch and recipe. A tie goes to the fewest accelerators, then to
-    the recipe the model names first. Where nothing runs it is NaN and `limit` says why the nearest candidate does not.
+    Returns a Dataset with dims (model, system, batch_per_gpu, context): tokens_per_mwh, joules_per_token_at_boundary,
+    the figures of the winner, its degrees, accelerators, batch and recipe. A tie goes to the fewest accelerators, then
+    to the recipe the model names first. Where nothing runs it is NaN and `limit` says why the nearest candidate does
+    not.
     Raises `InputError` as `roofline.decode` and `roofline.rollup`.
     """
     check(boundary, basis, duty)
@@ -86,7 +88,11 @@ def best_over_deployments(
     where = describe(boundary, basis, vintage)
     dims = ("model", "system", "batch_per_gpu", "context")
     data: dict[str, Any] = {
-        "tokens_per_mwh": (dims, values["tokens_per_mwh"], _about("1/MWh", f"output tokens per megawatt-hour ({where})")),
+        "tokens_per_mwh": (
+            dims,
+            values["tokens_per_mwh"],
+            _about("1/MWh", f"output tokens per megawatt-hour ({where})"),
+        ),
         "joules_per_token_at_boundary": (
             dims,
             JOULES_PER_MWH / values["tokens_per_mwh"],
@@ -171,4 +177,5 @@ def _nearest_reason(limit: NDArray[np.int8]) -> NDArray[np.int8]:
     reason = limit[-1]
     for code in (Limit.MEMORY, Limit.CONTEXT):
         reason = np.where((limit == int(code)).any(axis=0), int(code), reason)
-    return reason.astype(np.int8)
+    found: NDArray[np.int8] = reason.astype(np.int8)
+    return found

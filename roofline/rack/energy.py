@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from roofline.specs import System
 
-    Floats = NDArray[np.float64]
+    Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.int64]
 
 Boundary = Literal["accelerator", "rack", "facility"]
@@ -82,7 +82,7 @@ class PowerFacts:
         return systems, replicas
 
     def wall_watts(self, boundary: Boundary, draw: Floats, used: Ints, systems: Ints) -> Floats:
-        """Metered watts at a boundary with `used` accelerators drawing `draw` each and the others of the systems idle."""
+        """Metered watts at a boundary: `used` accelerators draw `draw` each, the others of the systems idle."""
         if boundary == "accelerator":
             return used * draw
         left = systems * self.accelerators - used
@@ -157,7 +157,7 @@ def rollup(
 
     Adds power_at_boundary [W per accelerator of a replica], joules_per_token_at_boundary [J] and tokens_per_mwh
     [tokens/MWh], of the token basis of `ds`. tokens/MWh * J/token = 3.6e9.
-    Raises `InputError` for an unknown boundary, basis or vintage, a duty outside (0, 1], or a Dataset of something else.
+    Raises `InputError` for an unknown boundary, basis or vintage, a duty outside (0, 1], or another kind of Dataset.
     """
     check(boundary, basis, duty)
     missing = [name for name in ("power", "tokens_per_s_per_gpu", "host_w", "psu_load") if name not in ds.variables]
@@ -202,12 +202,16 @@ def _facts(one: xr.Dataset) -> PowerFacts:
     def curve(name: str) -> tuple[float, ...]:
         return tuple(one[name].values.tolist())
 
-    provisioned: dict[str, Any] = dict(zip(one["vintage"].values.tolist(), one["provisioned_w"].values, strict=True))
+    provisioned: dict[str, float] = dict(zip(one["vintage"].values.tolist(), one["provisioned_w"].values, strict=True))
     return PowerFacts(
-        int(one["system_accelerators"]),
-        *(number(name) for name in ("tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w")),
-        curve("psu_load"),
-        curve("psu_efficiency"),
-        number("pue"),
-        provisioned,
+        accelerators=int(one["system_accelerators"]),
+        tdp_w=number("tdp_w"),
+        idle_w=number("idle_w"),
+        host_w=number("host_w"),
+        max_w=number("max_w"),
+        psu_rated_w=number("psu_rated_w"),
+        psu_load=curve("psu_load"),
+        psu_efficiency=curve("psu_efficiency"),
+        pue=number("pue"),
+        provisioned_w=provisioned,
     )

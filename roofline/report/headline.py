@@ -59,6 +59,7 @@ def heatmap(
         basis=basis,
         progress=progress,
     )
+    ds = ds.assign_coords(system_grade=("system", np.array([weakest_grade(name) for name in systems], dtype=object)))
     if out is not None:
         from roofline.report.files import save
 
@@ -66,17 +67,40 @@ def heatmap(
     return ds
 
 
+def weakest_grade(system: Any) -> str:
+    """The weakest grade of the figures that decide a decode step: peaks, bandwidth, TDP and GEMM efficiencies."""
+    from roofline.specs import System
+
+    accelerator = System.load(system).accelerator
+    fields = [
+        *(f"dense_flop_per_s.{name}" for name in accelerator.dense_flop_per_s),
+        "memory.bytes_per_s",
+        "power.tdp_w",
+    ]
+    sources = [accelerator.source_of(field) for field in fields]
+    sources += [
+        accelerator.efficiency.source_of(f"operations.gemm.{name}") for name in accelerator.efficiency.operations.gemm
+    ]
+    grades = {source.grade for source in sources if source is not None}
+    return next((grade for grade in ("estimated", "measured", "published") if grade in grades), "estimated")
+
+
 def draw(ds: xr.Dataset) -> Figure:
     """The heat map of a result of `heatmap`."""
     from roofline.report.plots import heatmap as picture
 
     attrs = ds.attrs
+    meant = {
+        "ideal": "ideal fidelity: a lower bound on time",
+        "kernel": "kernel fidelity: efficiencies of measured kernels, no serving stack",
+    }
     return picture(
         ds,
-        title="Output tokens per MWh, decode: the best legal deployment and shipped format in every cell",
+        x_title="context [tokens]",
+        y_title="batch per GPU",
+        title="Decode tokens per MWh: the best legal deployment and shipped format in each cell",
         subtitle=f"decode only, no prefill  ·  energy at the {attrs['boundary']} boundary, {attrs['basis']} power  ·  "
-        f"{attrs['fidelity']} fidelity: efficiencies of measured kernels, no serving stack  ·  "
-        f"roofline {attrs.get('roofline_version', '')}",
+        f"{meant[attrs['fidelity']]}  ·  roofline {attrs.get('roofline_version', '')}",
     )
 
 
@@ -95,10 +119,12 @@ def best_cells(ds: xr.Dataset) -> Table:
             int(v) if whole and ok else v if ok or where else None for v, ok in zip(column.values, runs, strict=True)
         ]
         columns.append(Column(column.name, column.unit, column.meaning, np.array(held, dtype=object)))
-    labels = [
-        deployment_label(tuple(int(rows[name].values[i]) for name in DEGREES)) if ok else None
-        for i, ok in enumerate(runs)
-    ]
+    labels = [_deployment(rows, i) if ok else None for i, ok in enumerate(runs)]
     deployment = Column("deployment", "", "degrees of the best deployment", np.array(labels, dtype=object))
     columns.insert(names.index("tokens_per_mwh"), deployment)
     return Table(tuple(columns), rows.attrs)
+
+
+def _deployment(rows: Table, index: int) -> str:
+    tp, pp, dp, ep, moe_tp = (int(rows[name].values[index]) for name in DEGREES)
+    return deployment_label((tp, pp, dp, ep, moe_tp))

@@ -83,9 +83,9 @@ def edges(centres: Floats) -> Floats:
 
 
 def ticks(centres: Floats, most: int = 6) -> Floats:
-    """At most `most` of the centres, evenly chosen, the first and (where the step allows) the last among them."""
+    """At most `most` of the centres, evenly chosen, the last among them."""
     step = max(1, -(-len(centres) // most))
-    return centres[::step]
+    return centres[::-step][::-1]
 
 
 def put_ticks(axis: Any, where: list[float], said: list[str]) -> None:
@@ -117,6 +117,8 @@ def heatmap(
     y: str = "batch_per_gpu",
     rows: str = "model",
     columns: str = "system",
+    x_title: str | None = None,
+    y_title: str | None = None,
     title: str | None = None,
     subtitle: str | None = None,
 ) -> Figure:
@@ -133,44 +135,54 @@ def heatmap(
     from matplotlib.colors import LogNorm
 
     with mpl.rc_context(STYLE):
-        # Places are given, not solved for: a constrained layout draws everything several times over.
-        across, down = ds.sizes[columns], ds.sizes[rows]
-        grid = canvas.subplots(
-            down, across, sharex=True, sharey=True, squeeze=False,
-            gridspec_kw={"left": 0.068, "right": 0.885, "top": 0.82, "bottom": 0.128, "wspace": 0.06, "hspace": 0.17},
-        )  # fmt: skip
+        grid = _grid(canvas, ds.sizes[rows], ds.sizes[columns])
         low, high = float(values.min()), float(values.max())
         norm = LogNorm(low, high if high > low else low * 1.01)
         mesh: Any = None
         shown: dict[int, str] = {}
-        for r in range(down):
-            for c in range(across):
-                mesh = _panel(grid[r, c], ds.isel({rows: r, columns: c}), variable, x, y, norm, shown)
-        _labels(grid, ds, x, y, rows, columns)
-        bar = canvas.colorbar(mesh, cax=canvas.add_axes((0.933, 0.128, 0.012, 0.692)))
+        for r, line in enumerate(grid):
+            for c, ax in enumerate(line):
+                mesh = _panel(ax, ds.isel({rows: r, columns: c}), variable, x, y, norm, shown)
+        _labels(grid, ds, (x, x_title or axis_title(ds[x])), (y, y_title or axis_title(ds[y])), rows, columns)
+        bar = canvas.colorbar(mesh, cax=canvas.add_axes((0.938, BOTTOM, 0.011, TOP - BOTTOM)))
         _colour_scale(bar, ds[variable], low, high)
-        canvas.text(0.012, 0.972, title or _title(ds[variable]), fontsize=18, fontweight="bold", va="top")
-        canvas.text(0.012, 0.923, subtitle or basis_line(ds.attrs), fontsize=11, color=QUIET, va="top")
+        canvas.text(0.012, 0.975, title or _title(ds[variable]), fontsize=17, fontweight="bold", va="top")
+        canvas.text(0.012, 0.928, subtitle or basis_line(ds.attrs), fontsize=11, color=QUIET, va="top")
         _legend(canvas, ds, shown)
         return canvas
+
+
+LEFT, RIGHT, BOTTOM, TOP = 0.066, 0.895, 0.125, 0.8
+GAP_X, GAP_Y = 0.009, 0.07
+"""Where panels lie on the slide: places are given, not solved for, as a solver draws everything several times over."""
+
+
+def _grid(canvas: Figure, down: int, across: int) -> list[list[Axes]]:
+    """Panels by row and column, from the top left."""
+    width = (RIGHT - LEFT - GAP_X * (across - 1)) / across
+    height = (TOP - BOTTOM - GAP_Y * (down - 1)) / down
+    lefts = [LEFT + c * (width + GAP_X) for c in range(across)]
+    bottoms = [TOP - height - r * (height + GAP_Y) for r in range(down)]
+    return [[canvas.add_axes((left, bottom, width, height)) for left in lefts] for bottom in bottoms]
 
 
 def _panel(ax: Axes, cell: xr.Dataset, variable: str, x: str, y: str, norm: Any, shown: dict[int, str]) -> Any:
     across, up = cell[x].values.astype(float), cell[y].values.astype(float)
     held = cell[variable].transpose(y, x).values
-    mesh = ax.pcolormesh(edges(across), edges(up), np.ma.masked_invalid(held), cmap="viridis", norm=norm)
-    mesh.set_rasterized(True)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
+    mesh = ax.pcolormesh(edges(across), edges(up), np.ma.masked_invalid(held), cmap="viridis", norm=norm)
+    mesh.set_rasterized(True)
     ax.set_facecolor("#f3f4f6")
+    ax.set_xlim(float(edges(across)[0]), float(edges(across)[-1]))
+    ax.set_ylim(float(edges(up)[0]), float(edges(up)[-1]))
     if "limit" in cell:
         _hatch(ax, cell["limit"].transpose(y, x), edges(across), edges(up), shown)
     if np.isfinite(held).any():
         at = np.unravel_index(int(np.nanargmax(held)), held.shape)
         ax.plot(across[at[1]], up[at[0]], marker="*", color="white", markeredgecolor=INK, markersize=12, zorder=5)
-        ax.text(
-            0.0, 1.02, _best(cell, variable, x, y), transform=ax.transAxes, va="bottom", fontsize=8.2, linespacing=1.2
-        )
+        words = _best(cell, variable, x, y)
+        ax.text(0.0, 1.02, words, transform=ax.transAxes, va="bottom", fontsize=8.2, linespacing=1.2)
     else:
         ax.text(0.5, 0.5, "nothing runs", transform=ax.transAxes, ha="center", va="center", color=QUIET)
     return mesh
@@ -180,41 +192,57 @@ def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
     """Two short lines: the best value, and the batch, context, recipe and deployment that reach it."""
     held = cell[variable]
     one = cell.isel(held.argmax([x, y]))
-    lines = f"best {compact(float(one[variable]), 3)} at batch {tokens(float(one[y]))}, {tokens(float(one[x]))}"
-    if {"recipe", "tp", "pp", "dp", "ep", "moe_tp"} <= set(one.variables):
-        degrees = tuple(int(one[name]) for name in ("tp", "pp", "dp", "ep", "moe_tp"))
-        return f"{lines}\n{one['recipe'].item()}, {deployment_label(degrees)}"
-    return lines
+    best = f"best {compact(float(one[variable]), 3)}: batch {tokens(float(one[y]))}, context {tokens(float(one[x]))}"
+    if {"recipe", *DEGREES} <= set(one.variables):
+        tp, pp, dp, ep, moe_tp = (int(one[name]) for name in DEGREES)
+        return f"{best}\n{one['recipe'].item()}, {deployment_label((tp, pp, dp, ep, moe_tp))}"
+    return best
+
+
+DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
 
 
 def _hatch(ax: Axes, limit: xr.DataArray, across: Floats, up: Floats, shown: dict[int, str]) -> None:
+    """Cover cells with a limit, cells above each other by one rectangle (hatches are slow to draw)."""
     from matplotlib.collections import PolyCollection
 
     codes = limit.values
     for code in (int(value) for value in np.unique(codes) if value != 0):
         hatch = shown.setdefault(code, HATCHES[len(shown) % len(HATCHES)])
-        corners = [
-            [(across[j], up[i]), (across[j + 1], up[i]), (across[j + 1], up[i + 1]), (across[j], up[i + 1])]
-            for i, j in zip(*np.nonzero(codes == code), strict=True)
-        ]
-        ax.add_collection(
-            PolyCollection(corners, hatch=hatch, facecolor="#eaeef2", linewidth=0.0, edgecolor="#8c959f"),
-            autolim=False,
-        )
+        corners = []
+        for j in range(codes.shape[1]):
+            inside = np.concatenate([[False], codes[:, j] == code, [False]])
+            starts, stops = np.flatnonzero(~inside[:-1] & inside[1:]), np.flatnonzero(inside[:-1] & ~inside[1:])
+            left, right = across[j], across[j + 1]
+            corners += [
+                [(left, up[low]), (right, up[low]), (right, up[high]), (left, up[high])]
+                for low, high in zip(starts, stops, strict=True)
+            ]
+        cover = PolyCollection(corners, hatch=hatch, facecolor="#eaeef2", linewidth=0.0, edgecolor="#8c959f")
+        ax.add_collection(cover, autolim=False)
 
 
-def _labels(grid: Any, ds: xr.Dataset, x: str, y: str, rows: str, columns: str) -> None:
-    across, up = ds[x].values.astype(float), ds[y].values.astype(float)
-    for ax in grid.flat:
-        for axis, centres in ((ax.xaxis, ticks(across, 5)), (ax.yaxis, ticks(up, 8))):
-            put_ticks(axis, list(centres), [tokens(value) for value in centres])
-        ax.tick_params(length=2.5, width=0.5)
-    for c in range(grid.shape[1]):
-        grid[0, c].set_title(shown_name(ds, columns, c), fontweight="bold", fontsize=12, pad=32, loc="left")
-        grid[-1, c].set_xlabel(axis_title(ds[x]))
-    for r in range(grid.shape[0]):
-        grid[r, 0].set_ylabel(axis_title(ds[y]))
-        grid[r, 0].annotate(
+def _labels(
+    grid: list[list[Axes]], ds: xr.Dataset, x: tuple[str, str], y: tuple[str, str], rows: str, columns: str
+) -> None:
+    """Ticks and words at the outer panels only; x and y are names of coordinates and the titles of their axes."""
+    across, up = (ds[name].values.astype(float) for name, _ in (x, y))
+    for r, line in enumerate(grid):
+        for c, ax in enumerate(line):
+            for axis, centres, outer in (
+                (ax.xaxis, ticks(across, 5), r == len(grid) - 1),
+                (ax.yaxis, ticks(up, 8), c == 0),
+            ):
+                put_ticks(axis, list(centres) if outer else [], [tokens(value) for value in centres] if outer else [])
+                axis.set_tick_params(length=2.5, width=0.5)
+    for c, ax in enumerate(grid[0]):
+        star = "*" if f"{columns}_grade" in ds.coords and ds[f"{columns}_grade"].values[c] == "estimated" else ""
+        ax.set_title(shown_name(ds, columns, c) + star, fontweight="bold", fontsize=11.5, pad=29, loc="left")
+    for ax in grid[-1]:
+        ax.set_xlabel(x[1])
+    for r, line in enumerate(grid):
+        line[0].set_ylabel(y[1])
+        line[0].annotate(
             shown_name(ds, rows, r), (0, 0.5), xytext=(-52, 0), xycoords="axes fraction", textcoords="offset points",
             rotation=90, ha="center", va="center", fontsize=12, fontweight="bold",
         )  # fmt: skip
@@ -251,7 +279,8 @@ def _colour_scale(bar: Any, variable: xr.DataArray, low: float, high: float) -> 
     put_ticks(bar.ax.yaxis, places, [compact(value) for value in places])
     unit = str(variable.attrs.get("units", ""))
     per_mwh = variable.name == "tokens_per_mwh"
-    bar.set_label("output tokens per MWh" if per_mwh else f"{variable.name} [{unit}]", fontsize=10.5)
+    words = "output tokens per MWh (M: million, G: billion)" if per_mwh else f"{variable.name} [{unit}]"
+    bar.set_label(words, fontsize=10.5)
     bar.outline.set_visible(False)
     if per_mwh:
         joules = marks(3.6e9 / high, 3.6e9 / low)
@@ -275,6 +304,9 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
     for code, hatch in sorted(shown.items()):
         words = known.get(code, f"limit {code}")
         handles.append(Patch(facecolor="#eaeef2", edgecolor="#8c959f", hatch=hatch, linewidth=0.0, label=words))
+    if any(name.endswith("_grade") and "estimated" in ds[name].values for name in map(str, ds.coords)):
+        words = "* estimated: rates, power or kernel efficiencies of this system are neither published nor measured"
+        handles.append(Line2D([], [], linestyle="none", label=words))
     canvas.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0.008, 0.0), ncols=6, frameon=False, fontsize=9,
         handleheight=1.2, columnspacing=1.6,

@@ -95,16 +95,18 @@ class Kit:
 
 
 def running_type(accelerator: Accelerator, native: MathType) -> MathType | None:
-    """The arithmetic in which an accelerator does `native`: that type or a faster wider one; None where it has neither."""
-    rates = accelerator.dense_flop_per_s
-    able = [name for name in (native, *stand_ins(native)) if name in rates]
-    return max(able, key=lambda name: rates[name]) if able else None
+    """The arithmetic in which an accelerator does `native`: that or a faster wider one; None where it has neither."""
+    rates: Mapping[MathType, float] = accelerator.dense_flop_per_s
+    able: list[MathType] = [name for name in (native, *stand_ins(native)) if name in rates]
+    if not able:
+        return None
+    return max(able, key=rates.__getitem__)
 
 
 def _efficiency_of(
     table: Mapping[Format, OperationEfficiency], formats: PartFormats, math: MathType
 ) -> tuple[Format, OperationEfficiency]:
-    """The entry of an efficiency table for a part: by its weights where these set the kernel, else by the wider operand."""
+    """The entry of an efficiency table for a part: by its weights where they set the kernel, else the wider operand."""
     weights, activations = formats.weights, formats.activations
     dequantised = FORMATS[weights].bits < FORMATS[activations].bits
     if weights in table and (FORMATS[weights].math == math or (dequantised and weights in ("int4", "int8"))):
@@ -134,11 +136,10 @@ def pack_kit(recipe: Recipe, accelerator: Accelerator, fidelity: Fidelity, parts
     plans: list[PartPlan] = []
     for name, (part, operation) in _PARTS.items():
         pair: PartFormats = getattr(formats, part)
-        math = running_type(accelerator, pair.math)
-        if math is None:
-            if parts is None or name in parts:
-                return Kit(None, reason=f"{accelerator.name} has no arithmetic for {part} in {pair.math}")
-            math = max(rates, key=lambda kind: rates[kind])
+        found = running_type(accelerator, pair.math)
+        if found is None and (parts is None or name in parts):
+            return Kit(None, reason=f"{accelerator.name} has no arithmetic for {part} in {pair.math}")
+        math: MathType = found or next(iter(rates))  # a part the model does not have takes any
         entry, eff = _efficiency_of(getattr(operations, operation), pair, math)
         kit[name] = _part(
             weight_bytes(pair.weights), activation_bytes(pair.activations), _HIDDEN_BYTES, rates[math], eff, ideal

@@ -49,13 +49,17 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
+    _hash: int | None = PrivateAttr(default=None)
+
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
         return all(self.__dict__[name] == other.__dict__[name] for name in type(self).model_fields)
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, canonical_json(self)))
+        if self._hash is None:  # from a digest, so that it holds in the process that unpickles it
+            self._hash = int(provenance.digest(canonical_json(self)), 16)
+        return self._hash
 
 
 class Source(Record):

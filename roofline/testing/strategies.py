@@ -7,12 +7,12 @@ smaller than dp, a window of one token, very long contexts, a domain smaller tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 from hypothesis import strategies as st
 
-from roofline.layout import NO_WINDOW, Attention, Topology
+from roofline.layout import NO_WINDOW, Attention, Limit, Topology
 from roofline.testing.records import FIXED_TIMES, LINK_ETAS, PARTS, Plain, Setup, idealised
 
 Draw = st.DrawFn
@@ -256,14 +256,41 @@ def setups(draw: Draw, routed: bool | None = None, roomy: bool = True, fidelity:
 
 
 @st.composite
+def spoiled_setups(draw: Draw, limit: Limit) -> Setup:
+    """A setup that meets a limit: whatever the batch and context, save MEMORY and CONTEXT, which depend on them."""
+    setup = draw(setups(routed=True if limit == Limit.EXPERT_GROUP else None))
+    group, model = setup.accelerators, setup.model
+    if limit == Limit.MATH_TYPE:
+        return replace(setup, kit=None)
+    if limit == Limit.ACCELERATORS:
+        return setup.on(max_accelerators=group - 1)
+    if limit == Limit.MEMORY:
+        return setup.on(memory_bytes=draw(st.sampled_from([1.0, 1e6, 1e9, 80e9])), reserve_bytes=0.0)
+    if limit == Limit.CONTEXT:
+        return replace(setup, model=model | {"max_context": draw(st.sampled_from([1, 64, 4096]))})
+    setup = setup.on(max_accelerators=1 << 30)
+    if limit == Limit.LAYERS:
+        return setup.deployed(pp=model["layers"] + 1)
+    if limit in (Limit.HEADS, Limit.KV_HEADS):
+        # 7 heads over 6; or 24 heads over 6 but 4 KV heads, which neither split nor replicate evenly
+        counts = {"heads": 7, "kv_heads": 1} if limit == Limit.HEADS else {"heads": 24, "kv_heads": 4}
+        row = model["rows"][0] | {"attention": int(Attention.GQA), "head_dim": 64} | counts
+        kinds = model | {"rows": [row], "layers": row["count"]}
+        return replace(setup, model=kinds).deployed(tp=6, pp=1)
+    if limit == Limit.EXPERTS:
+        return setup.deployed(ep=1 + max(1, *(row["experts"] for row in model["rows"]), 1))
+    if limit == Limit.EXPERT_GROUP:
+        return setup.deployed(moe_tp=setup.deployment["moe_tp"] + 1)
+    return setup
+
+
+@st.composite
 def wild_setups(draw: Draw) -> Setup:
-    """Setups of which many cannot run: any degrees, small memory, no kit, a short trained context."""
-    setup = draw(setups(roomy=False))
-    machine = setup.machine | {"max_accelerators": draw(st.sampled_from([1, 8, 1 << 10]))}
-    deployment = draw(st.one_of(any_deployments(), st.just(setup.deployment)))
-    kit = draw(st.one_of(st.just(setup.kit), st.just(setup.kit), st.none()))
-    model = setup.model | {"max_context": draw(st.sampled_from([1, 4096, LONGEST]))}
-    return Setup(model, machine, kit, deployment)
+    """Setups of which most cannot run, some for several reasons at once."""
+    setup = draw(spoiled_setups(draw(st.sampled_from(Limit))))
+    if draw(st.booleans()):
+        return setup
+    return replace(setup, deployment=draw(any_deployments()))
 
 
 def batches(largest: int = 4096) -> st.SearchStrategy[int]:

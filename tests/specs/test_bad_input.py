@@ -102,7 +102,7 @@ MISTAKES = {
         "models/tiny", "hidden: 1024", "hiden: 1024", 2, "hiden = 1024", "did you mean hidden?",
     ),
     "unknown field of an attention": (
-        "models/tiny", "head_dim: 64", "headdim: 64", 9, "layers.0.attention.headdim = 64", "did you mean head_dim?",
+        "models/tiny", "head_dim: 64", "headdim: 64", 9, "layers.0.attention.headdim = 64", "did you mean head_dim",
     ),
     "missing field": ("accelerators/one", "vendor: Acme\n", "", 1, "vendor", "missing"),
     "unknown math type": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from roofline.errors import InputError
 from roofline.specs import Accelerator, Facility, Model, Recipe
@@ -108,18 +107,16 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def written(data: dict[str, Any]) -> str:
-    text = io.StringIO()
-    YAML(typ="safe", pure=True).dump(data, text)
-    return text.getvalue()
+    """JSON, which every YAML 1.2 reader reads."""
+    return json.dumps(data, ensure_ascii=False)
 
 
 def survives(cls: type[Sheet], data: dict[str, Any]) -> Sheet:
     """Mapping -> sheet -> YAML file -> sheet -> mapping -> sheet: all equal."""
     sheet = cls.load(data)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{sheet.id or 'made-up'}.yaml".replace("/", "-")
-        path = path.with_name("made-up.yaml")
-        path.write_text(written({**data, "id": "made-up"}), encoding="utf-8")
+        path = Path(folder) / "made-up.yaml"
+        path.write_text(written(data), encoding="utf-8")
         read = cls.load(path)
     assert read == sheet.replace(id="made-up")
     assert cls.load(read.model_dump()) == read
@@ -158,12 +155,14 @@ def test_models_survive_and_count_soundly(data: dict[str, Any]) -> None:
 
 @PROFILE
 @given(
-    st.sampled_from(["pue"]),
-    st.sampled_from([True, False, "1.2", "", None, [], {}, float("nan"), float("inf"), -float("inf"), 0, -1.2, 0.99]),
+    st.sampled_from([True, False, None, [], {}, float("nan"), float("inf"), -float("inf")])
+    | st.text()
+    | numbers(-1e9, 0.999)
+    | st.integers(-(10**9), 0)
 )
-def test_what_is_no_number_of_the_range_is_refused(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=field):
-        Facility.load({"name": "Hall", "cooling": "air", field: value})
+def test_what_is_no_number_of_the_range_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="pue"):
+        Facility.load({"name": "Hall", "cooling": "air", "pue": value})
 
 
 @PROFILE
