@@ -139,7 +139,7 @@ def pack_kit(recipe: Recipe, accelerator: Accelerator, fidelity: Fidelity, parts
         found = running_type(accelerator, pair.math)
         if found is None and (parts is None or name in parts):
             return Kit(None, reason=f"{accelerator.name} has no arithmetic for {part} in {pair.math}")
-        math: MathType = found or next(iter(rates))  # a part the model does not have takes any
+        math: MathType = next(iter(rates)) if found is None else found  # a part the model does not have takes any
         entry, eff = _efficiency_of(getattr(operations, operation), pair, math)
         kit[name] = _part(
             weight_bytes(pair.weights), activation_bytes(pair.activations), _HIDDEN_BYTES, rates[math], eff, ideal
