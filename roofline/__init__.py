@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "decode": "roofline.grid",
     "prefill": "roofline.grid",
+    "largest_batch": "roofline.grid",
     "rollup": "roofline.rack",
     "explain": "roofline.insight",
     "heatmap": "roofline.report",
@@ -37,13 +38,14 @@ __all__ = [
     "decode",
     "explain",
     "heatmap",
+    "largest_batch",
     "prefill",
     "rollup",
 ]
 
 if TYPE_CHECKING:
     from roofline.errors import InputError
-    from roofline.grid import decode, prefill
+    from roofline.grid import decode, largest_batch, prefill
     from roofline.insight.explain import explain
     from roofline.rack import rollup
     from roofline.report import heatmap

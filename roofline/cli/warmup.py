@@ -14,12 +14,16 @@ def warmup(as_json: opt.Json = False) -> None:
 
     start = time.perf_counter()
     with waiting("compiling the kernels"):
-        from roofline import decode, prefill
+        import roofline as rl
         from roofline.kernels._jit import CACHE_FOLDER
+        from roofline.rack import best_over_deployments
 
-        # Every way in once: the two passes, each with the variables that pull in all of the kernels.
-        decode(["llama-3.1-8b"], ["hgx-h100"], tp=(1,), batch=(1,), context=(1024,), components=True)
-        prefill(["llama-3.1-8b"], ["hgx-h100"], tp=(1,), batch=(1,), isl=(1024,))
+        # Every way into the kernels once, on the smallest model.
+        model, system = "llama-3.1-8b", "hgx-h100"
+        rl.decode(model, system, batch=1, context=1024, components=True)
+        rl.prefill(model, system, batch=1, isl=1024, components=True)
+        rl.explain(model, system, context=1024)
+        best_over_deployments(model, system, batch_per_gpu=1, context=1024)
     seconds = time.perf_counter() - start
     folder = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
     if as_json:

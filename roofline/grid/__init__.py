@@ -1,5 +1,5 @@
 """Named axes around the kernels: sheets and lists in, a labelled Dataset out."""
 
-from roofline.grid.evaluate import decode, prefill
+from roofline.grid.evaluate import decode, largest_batch, prefill
 
-__all__ = ["decode", "prefill"]
+__all__ = ["decode", "largest_batch", "prefill"]

@@ -240,6 +240,45 @@ def prefill(
     return _dataset(grid, PREFILL, run, batches, length, attributes, components)
 
 
+def largest_batch(
+    models: axes.SheetLike,
+    systems: axes.SheetLike,
+    recipes: axes.SheetLike | None = None,
+    *,
+    tp: axes.Counts = 1,
+    pp: axes.Counts = 1,
+    dp: axes.Counts = 1,
+    ep: axes.Counts | None = None,
+    moe_tp: axes.Counts | None = None,
+    deployments: Iterable[Mapping[str, int]] | None = None,
+    context: axes.Counts = (2048, 8192, 32768),
+    new_tokens: int = 1,
+    fidelity: Fidelity = "kernel",
+) -> xr.DataArray:
+    """The largest batch of one replica that fits in memory, all sequences at `context` tokens.
+
+    Arguments as in `decode`. Returns int64 with dims (model, system, recipe, deployment, context); 0 where nothing
+    fits or the deployment is not legal. Equation (17) of docs/equations.md solved for the batch.
+    Raises `roofline.InputError` as `decode`.
+    """
+    from roofline.kernels.capacity import largest_batches
+
+    grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity)
+    contexts = axes.counts("context", context)
+    values = largest_batches(*grid.records(), contexts, int(axes.counts("new_tokens", new_tokens)[0]))
+    coords = grid.coords() | {"context": contexts}
+    for name in ("psu_load", "psu_efficiency", "provisioned_w", "vintage"):
+        del coords[name]
+    about = {"units": "1", "long_name": "largest batch of one replica that fits in memory"}
+    return xr.DataArray(
+        values.reshape(*grid.shape, contexts.size),
+        coords=coords,
+        dims=(*_DIMS, "context"),
+        name="largest_batch",
+        attrs=about | grid.attributes("output"),
+    )
+
+
 def _dataset(
     grid: Grid,
     variables: Sequence[Variable],

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from roofline.errors import InputError
 from roofline.grid import axes
 from roofline.grid.evaluate import Grid, decode, prefill
 from roofline.grid.variables import limit_reason
-from roofline.layout import OPERATION_COMPONENT, Bound, Operation
+from roofline.layout import OPERATION_COMPONENT, Bound, Limit, Operation
 from roofline.specs.pack import PartPlan
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def explain(
     if int(cell["limit"]) and grid.packed.kit_index[0, 0, 0] < 0:
         raise InputError(f"{shape.name} cannot run: {grid.packed.plans[0, 0, 0].reason}")
     if int(cell["limit"]):
-        detail = f" ({float(cell['memory']) / 1e9:.1f} GB needed per accelerator)" if int(cell["limit"]) == 1 else ""
+        detail = _shortage(cell, grid, length, new) if int(cell["limit"]) == int(Limit.MEMORY) else ""
         raise InputError(
             f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: "
             f"{limit_reason(int(cell['limit']))}{detail}"
@@ -158,6 +160,17 @@ def explain(
         ridges={math: rate / bandwidth for math, rate in rates.items()},
         bytes_per_s=bandwidth,
     )
+
+
+def _shortage(cell: xr.Dataset, grid: Grid, context: int, new: int) -> str:
+    """What is missing where a cell does not fit, and what would fit."""
+    from roofline.kernels.capacity import largest_batches
+
+    machine = grid.packed.machines[0]
+    usable = float(machine["memory_bytes"] * machine["memory_fraction"] - machine["reserve_bytes"])
+    most = int(largest_batches(*grid.records(), np.array([context]), new)[0, 0])
+    fix = f"the largest batch that fits is {most}" if most else "not even one sequence fits; use more accelerators"
+    return f" ({float(cell['memory']) / 1e9:.1f} GB needed of {usable / 1e9:.1f} usable per accelerator; {fix})"
 
 
 def _order(values: list[float]) -> tuple[int, float, float]:
