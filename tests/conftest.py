@@ -26,7 +26,7 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(Path(__file__).parent.parent / ".hypothesis" / "examples"),
 )
 settings.register_profile(
-    "ci", max_examples=100, deadline=None, print_blob=True, derandomize=True, suppress_health_check=SLOW_IS_FINE
+    "ci", max_examples=60, deadline=None, print_blob=True, derandomize=True, suppress_health_check=SLOW_IS_FINE
 )
 settings.register_profile("nojit", parent=settings.get_profile("dev"), max_examples=3, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+from roofline.kernels.capacity import largest_batches
 from roofline.kernels.moe import expert_load
 from roofline.kernels.sweep import Var
 from roofline.layout import Limit
@@ -366,6 +367,8 @@ def test_the_largest_batch_fits_and_one_more_does_not(
     ran = int(run.ran.sum())
     assert ran >= target
     assert ran == largest_batch(tight.model, tight.machine, tight.kit, tight.deployment, 1, context, grid[-1])
+    if ran < len(grid):
+        assert largest_batches(*pack([tight]).arguments(), np.array([context])).tolist() == [[ran]]
     reach("fits" if ran else "too large")
     if 0 < ran < len(grid):
         reach("between")

@@ -7,6 +7,6 @@ under `rows`; a kit holds one dict per PART. Output is a dict of everything, dow
 
 from tests.oracle.limits import largest_batch, limit_of, memory_of
 from tests.oracle.records import as_plain, plain_case
-from tests.oracle.steps import decode, prefill
+from tests.oracle.steps import decode, operations_of, prefill
 
-__all__ = ["as_plain", "decode", "largest_batch", "limit_of", "memory_of", "plain_case", "prefill"]
+__all__ = ["as_plain", "decode", "largest_batch", "limit_of", "memory_of", "operations_of", "plain_case", "prefill"]

@@ -43,12 +43,13 @@ class Pass:
         return float(max(embed + first_share * body, last_share * body + head))
 
 
-def describe(count: int, operations: list[Operation], transfers: list[Transfer]) -> list[Plain]:
-    """Operation by operation, for reading."""
+def describe(kind: int, count: int, operations: list[Operation], transfers: list[Transfer]) -> list[Plain]:
+    """Operation by operation. kind : index of the layer row; -1 for the ends of the model, -2 between stages."""
     out: list[Plain] = []
     for op in operations:
         out.append(
             {
+                "kind": kind,
                 "name": op.name,
                 "part": op.part,
                 "count": count,
@@ -59,8 +60,18 @@ def describe(count: int, operations: list[Operation], transfers: list[Transfer])
             }
         )
     for transfer in transfers:
-        bound = Bound.NETWORK if transfer.bytes_s > transfer.fixed_s else Bound.LATENCY
-        out.append({"name": transfer.name, "part": "network", "count": count, "time": transfer.time, "bound": bound})
+        out.append(
+            {
+                "kind": kind,
+                "name": transfer.name,
+                "part": "network",
+                "count": count,
+                "flop": 0.0,
+                "bytes": 0.0,
+                "time": transfer.time,
+                "bound": Bound.NETWORK if transfer.bytes_s > transfer.fixed_s else Bound.LATENCY,
+            }
+        )
     return out
 
 
@@ -87,10 +98,10 @@ def one_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, with_head: 
     """Embedding, layers, lm_head of one micro-batch."""
     listed: list[Plain] = []
     body = Tally()
-    for row in model["rows"]:
+    for kind, row in enumerate(model["rows"]):
         tally, operations, transfers = layer(model, row, kit, machine, shape)
         body.add(tally, row["count"])
-        listed += describe(row["count"], operations, transfers)
+        listed += describe(kind, row["count"], operations, transfers)
     embed_bytes = shape.rows * model["hidden"] * (kit["w_embed"] + kit["w_hidden"])
     look_up = move(
         "embedding",
@@ -110,9 +121,11 @@ def one_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, with_head: 
             size = rows * model["vocab"] * kit["w_gather_logit"]
             gathers.append(gather("vocabulary gather", machine, size, shape.tp))
         head = run([product], gathers, kit, machine)
-        listed += describe(1, [product], gathers)
+        listed += describe(-1, 1, [product], gathers)
+    if shape.pp > 1:
+        listed += describe(-2, shape.pp - 1, [], [hand_over(model, kit, machine, shape)])
     hop = hand_over(model, kit, machine, shape) if shape.pp > 1 else Transfer("hand-over", 0.0, 0.0, Component.PIPELINE)
-    return Pass(run([look_up], [], kit, machine), body, head, hop, describe(1, [look_up], []) + listed)
+    return Pass(run([look_up], [], kit, machine), body, head, hop, describe(-1, 1, [look_up], []) + listed)
 
 
 def first_largest(classes: dict[Bound, float]) -> Bound:
@@ -136,6 +149,21 @@ def add_hops(tally: Tally, hop: Transfer, hops: int, kit: Plain) -> None:
     if not kit["bound"]:
         tally.classes[Bound.LATENCY] += hops * hop.fixed_s
         tally.classes[Bound.NETWORK] += hops * hop.bytes_s
+
+
+def operations_of(
+    model: Plain,
+    machine: Plain,
+    kit: Plain,
+    deployment: Plain,
+    batch: int,
+    new_tokens: int,
+    context: int,
+    prefill: bool,
+) -> list[Plain]:
+    """Every operation of one micro-batch's pass, each for one layer of its kind."""
+    shape = shape_of(deployment, batch, new_tokens, context, prefill)
+    return one_pass(model, kit, machine, shape, with_head=True).operations
 
 
 def refuse(limit: Limit) -> Plain:
