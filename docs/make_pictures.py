@@ -20,6 +20,6 @@ PICTURES = {
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, arguments in PICTURES.items():
-        command = [sys.executable, "-m", "roofline.cli.main", *arguments, "--out", str(FOLDER / name)]
+        command = [sys.executable, "-m", "roofline.cli", *arguments, "--out", str(FOLDER / name)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         print(FOLDER / name)

@@ -30,12 +30,11 @@ def file_digest(path: str | Path) -> str:
 
 def command() -> str:
     """The command line of this process, as a shell would take it; empty in an interactive session."""
-    argv = list(getattr(sys, "orig_argv", sys.argv))
-    if len(argv) < 2:
+    if not sys.argv or not sys.argv[0]:
         return ""
-    if sys.argv and Path(sys.argv[0]).name in {"roofline", "roofline.exe"}:
-        argv = ["roofline", *sys.argv[1:]]
-    return shlex.join(argv)
+    program = Path(sys.argv[0])
+    ours = program.stem == "roofline" or program.parts[-3:-1] == ("roofline", "cli")
+    return shlex.join(["roofline" if ours else program.name, *sys.argv[1:]])
 
 
 def attributes(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, or path of a sheet or config.json.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, or path of a sheet.")],
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system or accelerator: name or path of a sheet.")],
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME", help="Default: the first the model ships in.")

@@ -33,7 +33,7 @@ class Basis(StrEnum):
     PROVISIONED = "provisioned"
 
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="Models: names, or paths of sheets or config.json.")]
+Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="Models: names, or paths of sheets.")]
 Systems = Annotated[
     str, typer.Argument(metavar="SYSTEM[,...]", help="Systems or accelerators: names or paths of sheets.")
 ]

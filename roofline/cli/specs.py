@@ -55,7 +55,9 @@ def list_sheets(
 @app.command("show")
 def show_sheet(
     name: Annotated[str, typer.Argument(help="A name, an alias or the path of a sheet.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="Where a name stands for sheets of several kinds.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Its kind, where several kinds have a sheet of that name.")
+    ] = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
 ) -> None:
@@ -66,7 +68,7 @@ def show_sheet(
     from roofline.specs.load import CLASSES
 
     with sheets_of(specs):
-        found, path = _find(name, kind)
+        found, path, others = _find(name, kind)
         sheet = CLASSES[found].load(path)
     if as_json:
         content = sheet.model_dump(mode="json")
@@ -83,7 +85,8 @@ def show_sheet(
     print_cells(headers, rows, left=[True, True, True, True], title=f"{found} {sheet.id}: {sheet.name}")
     for ref, mark_number in refs.items():
         print(f"[{mark_number}] {ref}")
-    print("\n".join(filter(None, [sheet.notes, str(path)])))
+    also = f"there is also a sheet of this name for: {', '.join(others)} (--kind)" if others else ""
+    print("\n".join(filter(None, [sheet.notes, str(path), also])))
 
 
 @app.command("check")
@@ -142,7 +145,8 @@ def _kind(word: str) -> Kind:
     raise unknown_name("kind of sheet", word, KINDS)
 
 
-def _find(name: str, kind: str | None) -> tuple[Kind, Path]:
+def _find(name: str, kind: str | None) -> tuple[Kind, Path, list[str]]:
+    """Kind and file of a name or path, and the other kinds that have a sheet of that name."""
     from roofline.specs import folders, list_specs
     from roofline.specs.load import is_name
 
@@ -152,14 +156,12 @@ def _find(name: str, kind: str | None) -> tuple[Kind, Path]:
         told = folders.kind_of(path) if kind is None else _kind(kind)
         if told is None:
             raise InputError(f"{name}: cannot tell what kind of sheet this is; add --kind")
-        return told, path
+        return told, path, []
     held = [(each, folders.find(each, name, None)) for each in kinds]
     found = [(each, place) for each, place in held if place is not None]
     if not found:
         raise unknown_name("sheet", name, [known for each in kinds for known in list_specs(each)])
-    if len(found) > 1:
-        raise InputError(f"{name} names a sheet of each of {', '.join(each for each, _ in found)}; add --kind")
-    return found[0]
+    return *found[0], [each for each, _ in found[1:]]
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from roofline.grid.axes import Deployments
+from roofline.grid.axes import Deployments, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,11 @@ def candidates(model: Model, system: System, most_accelerators: int | None = Non
     the same as more replicas); the experts of a stage either whole on their ranks (ep = tp*dp) or sliced over all of
     them (ep = 1).
     most_accelerators : largest replica; default what the system can join.
+    Raises `InputError` where that is not a positive whole number.
     """
     reach = system.accelerators * system.max_systems
-    reach = min(reach, most_accelerators) if most_accelerators else reach
+    if most_accelerators is not None:
+        reach = min(reach, count("most_accelerators", most_accelerators))
     return Deployments(tuple(_degrees(model, system, reach)))
 
 

@@ -160,7 +160,7 @@ def decode(
     new_tokens : tokens per sequence in the step; more than 1 to price the verification of a draft.
     fidelity : `ideal` (a lower bound on time) or `kernel` (measured kernel efficiencies, no serving stack).
     facility : overrides the facility of the systems.
-    components : also the time by component.
+    components : also the time by component; their sum is the step time in `kernel`, in `ideal` there is none (NaN).
     parallel : use all threads numba may use; False for one.
 
     Returns a Dataset with dims (model, system, recipe, deployment, batch, context); rates and energy count OUTPUT
@@ -171,9 +171,7 @@ def decode(
 
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity, facility)
     batches, contexts = axes.counts("batch", batch), axes.counts("context", context)
-    new = int(axes.counts("new_tokens", new_tokens)[0])
-    if contexts.min() < new:
-        raise InputError(f"context: {contexts.min()} is less than new_tokens = {new}, which it includes")
+    new = _new_tokens(new_tokens, contexts)
 
     def run(want: Sequence[int]) -> dict[str, Any]:
         per_config = np.broadcast_to(batches, (int(np.prod(grid.shape)), batches.size))
@@ -221,8 +219,8 @@ def prefill(
 
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity, facility)
     batches, lengths = axes.counts("batch", batch), axes.counts("isl", isl)
-    size = int(axes.counts("chunk", chunk)[0]) if chunk is not None else int(lengths.max())
-    prefix = int(axes.counts("cached", cached)[0]) if cached else 0
+    size = axes.count("chunk", chunk) if chunk is not None else int(lengths.max())
+    prefix = axes.count("cached", cached, least=0)
     if prefix >= lengths.min():
         raise InputError(
             f"cached: {prefix} is not less than the shortest isl, {lengths.min()}; nothing would be computed"
@@ -265,7 +263,7 @@ def largest_batch(
 
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity)
     contexts = axes.counts("context", context)
-    values = largest_batches(*grid.records(), contexts, int(axes.counts("new_tokens", new_tokens)[0]))
+    values = largest_batches(*grid.records(), contexts, _new_tokens(new_tokens, contexts))
     coords = grid.coords() | {"context": contexts}
     for name in ("psu_load", "psu_efficiency", "provisioned_w", "vintage"):
         del coords[name]
@@ -277,6 +275,14 @@ def largest_batch(
         name="largest_batch",
         attrs=about | grid.attributes("output"),
     )
+
+
+def _new_tokens(new_tokens: int, contexts: NDArray[np.int64]) -> int:
+    """New tokens of a decode step, which every context includes."""
+    new = axes.count("new_tokens", new_tokens)
+    if contexts.min() < new:
+        raise InputError(f"context: {contexts.min()} is less than new_tokens = {new}, which it includes")
+    return new
 
 
 def _dataset(
@@ -305,6 +311,9 @@ def _dataset(
     if components:
         parts = np.stack([result["values"][first + part].reshape(shape) for part in Component], axis=-1)
         about = {"units": "s", "long_name": "time of one pass by component"}
+        if grid.fidelity == "ideal":  # the roofs of a layer overlap: its time is no sum over its parts
+            parts = np.full_like(parts, np.nan)
+            about["long_name"] += " (none in ideal, where the work of a layer overlaps)"
         data["component_time"] = ((*dims, "component"), parts, about)
     data["bound"] = (dims, result["bound"].reshape(shape), BOUND_FLAGS)
     data["limit"] = (dims, result["limit"].reshape(shape), LIMIT_FLAGS)

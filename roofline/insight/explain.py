@@ -17,6 +17,7 @@ from roofline.specs.pack import PartPlan
 if TYPE_CHECKING:
     import xarray as xr
 
+    from roofline.specs import Source
     from roofline.specs.pack import Fidelity
 
 _KIT_FIELD = {
@@ -128,14 +129,15 @@ def explain(
         raise InputError("explain: one system and one recipe at a time")
     row = dict(zip(("tp", "pp", "dp", "ep", "moe_tp"), degrees.rows[0], strict=True))
     where = (shape, grid.systems[0], grid.recipes[0])
-    size = int(axes.counts("batch", batch)[0])
+    size = axes.count("batch", batch)
     if isl is not None:
         if new_tokens is not None:
             raise InputError("explain: new_tokens belongs to a decode step; a prefill pass computes the whole prompt")
-        length = new = int(axes.counts("isl", isl)[0])
+        length = new = axes.count("isl", isl)
         cell = prefill(*where, deployments=[row], batch=size, isl=length, fidelity=fidelity, components=True)
     else:
-        length, new = int(axes.counts("context", context or 0)[0]), int(axes.counts("new_tokens", new_tokens or 1)[0])
+        length = axes.count("context", context)
+        new = 1 if new_tokens is None else axes.count("new_tokens", new_tokens)
         cell = decode(
             *where, deployments=[row], batch=size, context=length, new_tokens=new, fidelity=fidelity, components=True
         )
@@ -143,7 +145,7 @@ def explain(
     if int(cell["limit"]) and grid.packed.kit_index[0, 0, 0] < 0:
         raise InputError(f"{shape.name} cannot run: {grid.packed.plans[0, 0, 0].reason}")
     if int(cell["limit"]):
-        detail = _shortage(cell, grid, length, new) if int(cell["limit"]) == int(Limit.MEMORY) else ""
+        detail = _shortage(cell, grid, length, new, isl is not None) if int(cell["limit"]) == int(Limit.MEMORY) else ""
         raise InputError(
             f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: "
             f"{limit_reason(int(cell['limit']))}{detail}"
@@ -162,15 +164,31 @@ def explain(
     )
 
 
-def _shortage(cell: xr.Dataset, grid: Grid, context: int, new: int) -> str:
+def _shortage(cell: xr.Dataset, grid: Grid, length: int, new: int, prompt: bool) -> str:
     """What is missing where a cell does not fit, and what would fit."""
     from roofline.kernels.capacity import largest_batches
 
     machine = grid.packed.machines[0]
     usable = float(machine["memory_bytes"] * machine["memory_fraction"] - machine["reserve_bytes"])
-    most = int(largest_batches(*grid.records(), np.array([context]), new)[0, 0])
+    if prompt:
+        most = _largest_prompt_batch(grid, length, int(cell["batch"]))
+    else:
+        most = int(largest_batches(*grid.records(), np.array([length]), new)[0, 0])
     fix = f"the largest batch that fits is {most}" if most else "not even one sequence fits; use more accelerators"
     return f" ({float(cell['memory']) / 1e9:.1f} GB needed of {usable / 1e9:.1f} usable per accelerator; {fix})"
+
+
+def _largest_prompt_batch(grid: Grid, isl: int, too_large: int) -> int:
+    """The largest batch of prompts that fits, by bisection below one that does not; 0 where not even one does."""
+    from roofline.kernels.prefill import prefill_grid
+    from roofline.kernels.sweep import Var
+
+    fits, lengths = 0, np.array([isl])
+    while too_large - fits > 1:
+        middle = (fits + too_large) // 2
+        tried = prefill_grid(*grid.records(), np.array([[middle]]), lengths, chunk=isl, want=(Var.MEMORY,))
+        fits, too_large = (fits, middle) if tried["limit"].item() else (middle, too_large)
+    return fits
 
 
 def _order(values: list[float]) -> tuple[int, float, float]:
@@ -199,7 +217,8 @@ class _Reader:
         roof = max(compute, memory) + sending
         classes = {"compute": compute, "memory": memory, "network": sending}
         plan, path, shares = self._efficiency(operation)
-        source = self.efficiency.source_of(path)
+        bound = "latency" if fixed > roof else max(classes, key=lambda name: classes[name])
+        source = self._source(path, bound)
         count = self._count(int(kind))
         return OperationRow(
             layer=self._layer(int(kind)),
@@ -211,7 +230,7 @@ class _Reader:
             intensity=flop / moved if moved else float("nan"),
             time_s=fixed + roof,
             total_s=count * (fixed + roof),
-            bound="latency" if fixed > roof else max(classes, key=lambda name: classes[name]),
+            bound=bound,
             math=plan.math if plan else "",
             weight_only=bool(plan and plan.weight_only),
             peak_flop_per_s=float(self.kit[plan.kit_field]["flop_per_s"]) if plan else float("nan"),
@@ -232,6 +251,17 @@ class _Reader:
         field = path.rpartition(".")[2]
         eta = self.machine[field] if path.startswith("collectives") else self.kit[f"{field}_eta_memory"]
         return None, path, (float("nan"), float(eta))
+
+    def _source(self, path: str, bound: str) -> Source | None:
+        """Source of the number that sets an operation's time, else of the entry of the sheet that it is in."""
+        number = {"compute": "eta_compute", "memory": "eta_memory", "latency": "fixed_s"}.get(bound, "")
+        exact = self.efficiency.sources.get(f"{path}.{number}")
+        if exact is not None:
+            return exact
+        _, _, rest = path.partition("operations.")
+        table, _, entry = rest.partition(".")
+        own = getattr(self.efficiency.operations, table)[entry].source if entry else None
+        return own or self.efficiency.source_of(path)
 
     def _count(self, kind: int) -> int:
         if kind >= 0:

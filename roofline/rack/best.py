@@ -12,7 +12,7 @@ from roofline.grid.deployments import candidates
 from roofline.grid.evaluate import Grid
 from roofline.grid.variables import LIMIT_FLAGS
 from roofline.layout import Limit
-from roofline.rack.energy import JOULES_PER_MWH, PowerFacts, check, describe, joules_per_token
+from roofline.rack.energy import JOULES_PER_MWH, PowerFacts, check, check_vintage, describe, joules_per_token
 from roofline.specs import Model, Recipe, System
 from roofline.specs.pack import pack_kit, used_parts
 
@@ -63,8 +63,10 @@ def best_over_deployments(
     not.
     Raises `InputError` as `roofline.decode` and `roofline.rollup`.
     """
-    check(boundary, basis, duty)
+    check(boundary, basis, duty, vintage)
     shapes, boxes = axes.sheets("models", Model, models), axes.sheets("systems", System, systems)
+    check_vintage(vintage, {axes.label(box): box.power.provisioned_w_per_accelerator for box in boxes})
+    named = None if recipes is None else axes.sheets("recipes", Recipe, recipes)
     batches, contexts = axes.counts("batch_per_gpu", batch_per_gpu), axes.counts("context", context)
     names = ["tokens_per_mwh", *_FIGURES, *_DEGREES, "batch", "accelerators"]
     shape = (len(shapes), len(boxes), batches.size, contexts.size)
@@ -77,7 +79,7 @@ def best_over_deployments(
         for s, system in enumerate(boxes):
             if progress is not None:
                 progress(m * len(boxes) + s, len(shapes) * len(boxes))
-            chosen = native_recipes(model, system) if recipes is None else recipes
+            chosen = native_recipes(model, system) if named is None else named
             grid = Grid(model, system, chosen, candidates(model, system, most_accelerators), fidelity, facility)
             found = _best_of(grid, batches, contexts, boundary, basis, vintage, duty)
             for name in names:
@@ -85,6 +87,8 @@ def best_over_deployments(
             recipe[m, s], limit[m, s] = found["recipe"], found["limit"]
             attributes = grid.attributes("output")
             digests.update(attributes["sheets"].split())
+    if progress is not None:
+        progress(len(shapes) * len(boxes), len(shapes) * len(boxes))
     where = describe(boundary, basis, vintage)
     dims = ("model", "system", "batch_per_gpu", "context")
     data: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -93,12 +94,14 @@ class PowerFacts:
     def reserved_watts(self, boundary: Boundary, vintage: str | None, used: Ints, systems: Ints) -> Floats:
         """Provisioned watts at a boundary: nameplate, or a vintage's all-in figure.
 
-        Raises `InputError` for a vintage at another boundary than the facility, which is all such a figure covers.
+        Raises `InputError` for a vintage at another boundary than the facility, which is all such a figure covers,
+        and for one the system does not have.
         """
         if vintage is not None:
             if boundary != "facility":
                 raise InputError(f"vintage {vintage!r} is an all-in figure of the facility, not of the {boundary}")
-            return systems * self.accelerators * float(self.provisioned_w.get(vintage, np.nan))
+            check_vintage(vintage, {"this system": self.provisioned_w})
+            return systems * self.accelerators * self.provisioned_w[vintage]
         if boundary == "accelerator":
             return used * self.tdp_w
         rack: Floats = systems * self.max_w
@@ -124,14 +127,24 @@ def joules_per_token(placed: Placed, tokens_per_s_per_gpu: Floats, duty: float) 
     return energy
 
 
-def check(boundary: str, basis: str, duty: float) -> None:
-    """Raise `InputError` where a boundary, basis or duty is not one."""
+def check(boundary: str, basis: str, duty: float, vintage: str | None = None) -> None:
+    """Raise `InputError` where a boundary, basis or duty is not one, or where a vintage has no place."""
     if boundary not in BOUNDARIES:
         raise InputError(f"boundary {boundary!r}: expected one of {', '.join(BOUNDARIES)}")
     if basis not in BASES:
         raise InputError(f"basis {basis!r}: expected one of {', '.join(BASES)}")
-    if isinstance(duty, bool) or not isinstance(duty, int | float) or not 0 < duty <= 1:
+    if isinstance(duty, bool) or not isinstance(duty, Real) or not 0 < duty <= 1:
         raise InputError(f"duty {duty!r}: expected a share of time above 0 and at most 1")
+    if vintage is not None and basis != "provisioned":
+        raise InputError(f"vintage {vintage!r} is a provisioned figure; give it with basis 'provisioned'")
+
+
+def check_vintage(vintage: str | None, known: Mapping[str, Collection[str]]) -> None:
+    """Raise `InputError` where a system has no figure of a vintage.   known : vintages by system."""
+    lacking = [system for system, vintages in known.items() if vintage is not None and vintage not in vintages]
+    if lacking:
+        listed = ", ".join(sorted({name for vintages in known.values() for name in vintages}))
+        raise InputError(f"vintage {vintage!r}: none of {', '.join(lacking)}; these systems have {listed or 'none'}")
 
 
 def describe(boundary: str, basis: str, vintage: str | None = None) -> str:
@@ -157,34 +170,34 @@ def rollup(
 
     Adds power_at_boundary [W per accelerator of a replica], joules_per_token_at_boundary [J] and tokens_per_mwh
     [tokens/MWh], of the token basis of `ds`. tokens/MWh * J/token = 3.6e9.
-    Raises `InputError` for an unknown boundary, basis or vintage, a duty outside (0, 1], or another kind of Dataset.
+    Raises `InputError` for an unknown boundary or basis, a vintage that one of the systems does not have, a duty
+    outside (0, 1], or another kind of Dataset.
     """
-    check(boundary, basis, duty)
+    check(boundary, basis, duty, vintage)
     missing = [name for name in ("power", "tokens_per_s_per_gpu", "host_w", "psu_load") if name not in ds.variables]
     if missing:
         raise InputError(f"rollup: the Dataset has no {', '.join(missing)}; give one that decode or prefill returned")
-    if vintage is not None and vintage not in ds["vintage"].values:
-        known = ", ".join(map(str, ds["vintage"].values))
-        raise InputError(f"vintage {vintage!r}: these systems have {known or 'none'}")
     dims = ds["power"].dims
-    axis = dims.index("system")
-    group = ds["accelerators"].broadcast_like(ds["power"].isel(system=0)).transpose(*dims[:axis], *dims[axis + 1 :])
+    several = "system" in dims  # a Dataset of which one system was selected has lost the dim
+    ones = [ds.isel(system=i) for i in range(ds.sizes["system"])] if several else [ds]
+    facts = {str(one["system"].item()): _facts(one) for one in ones}
+    check_vintage(vintage, {name: fact.provisioned_w for name, fact in facts.items()})
     watts, energies = [], []
-    for i in range(ds.sizes["system"]):
-        one = ds.isel(system=i)
+    for one, fact in zip(ones, facts.values(), strict=True):
         draw = one["power"].values
-        placed = _facts(one).placed(draw, group.values, boundary, basis, vintage)
+        group = one["accelerators"].broadcast_like(one["power"]).transpose(*one["power"].dims)
+        placed = fact.placed(draw, group.values, boundary, basis, vintage)
         energies.append(joules_per_token(placed, one["tokens_per_s_per_gpu"].values, duty))
         mean = (duty * placed.busy_w + (1.0 - duty) * placed.idle_w) / placed.used
         watts.append(np.where(np.isnan(draw), np.nan, mean))
     where, token = describe(boundary, basis, vintage), ds.attrs.get("token_basis", "output")
-    energy = np.stack(energies, axis=axis)
+    energy, mean_w = (np.stack(x, axis=dims.index("system")) if several else x[0] for x in (energies, watts))
     about = {
         "power_at_boundary": ("W", f"power per accelerator of a replica, idle ones charged ({where})"),
         "joules_per_token_at_boundary": ("J", f"energy per {token} token ({where})"),
         "tokens_per_mwh": ("1/MWh", f"{token} tokens per megawatt-hour ({where})"),
     }
-    values = (np.stack(watts, axis=axis), energy, JOULES_PER_MWH / energy)
+    values = (mean_w, energy, JOULES_PER_MWH / energy)
     added = {
         name: (dims, value, {"units": units, "long_name": long_name})
         for (name, (units, long_name)), value in zip(about.items(), values, strict=True)
@@ -202,7 +215,7 @@ def _facts(one: xr.Dataset) -> PowerFacts:
     def curve(name: str) -> tuple[float, ...]:
         return tuple(one[name].values.tolist())
 
-    provisioned: dict[str, float] = dict(zip(one["vintage"].values.tolist(), one["provisioned_w"].values, strict=True))
+    by_vintage = zip(one["vintage"].values.tolist(), one["provisioned_w"].values.tolist(), strict=True)
     return PowerFacts(
         accelerators=int(one["system_accelerators"]),
         tdp_w=number("tdp_w"),
@@ -213,5 +226,5 @@ def _facts(one: xr.Dataset) -> PowerFacts:
         psu_load=curve("psu_load"),
         psu_efficiency=curve("psu_efficiency"),
         pue=number("pue"),
-        provisioned_w=provisioned,
+        provisioned_w={name: watts for name, watts in by_vintage if not np.isnan(watts)},
     )

@@ -22,41 +22,66 @@ from roofline.report.plots import (
 from roofline.report.tables import compact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 DASHES = ("-", "--", ":", "-.")
 
 
 def throughput_curves(ds: xr.Dataset) -> Figure:
-    """Tokens per second per accelerator against tokens per second of one sequence; batch grows along a line.
+    """Tokens per second per accelerator against tokens per second of one sequence.
 
-    ds : a result of `roofline.decode`; one panel per model, one colour per system, the best deployment at each point.
+    ds : a result of `roofline.decode`; one panel per model, one colour per system, and along a line the cells that no
+    other batch or deployment beats in both.
     Raises InputError where no cell has a value.
     """
-    title = "Throughput against interactivity, decode: batch grows along each line"
-    return _curves(ds, "tokens_per_s_per_user", "tokens_per_s_per_gpu", along="batch", least=False, title=title)
+    title = "Throughput against interactivity, decode: what no other batch or deployment beats in both"
+    return _curves(ds, "tokens_per_s_per_user", "tokens_per_s_per_gpu", ("batch", "deployment"), _frontier, title)
 
 
 def prefill_curves(ds: xr.Dataset) -> Figure:
     """Time of a prefill against the length of the prompt.
 
-    ds : a result of `roofline.prefill`; one panel per model, one colour per system, the best deployment at each point.
+    ds : a result of `roofline.prefill`; one panel per model, one colour per system, the fastest deployment at each.
     Raises InputError where no cell has a value.
     """
-    return _curves(
-        ds, "isl", "prefill_time", along="isl", least=True, title="Time of a prefill against the length of the prompt"
-    )
+    title = "Time of a prefill against the length of the prompt"
+    return _curves(ds, "isl", "prefill_time", ("isl", "deployment"), _fastest, title)
 
 
-def _curves(ds: xr.Dataset, across: str, up: str, *, along: str, least: bool, title: str) -> Figure:
+def _frontier(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Points that no other exceeds in both, from the left."""
+    order = np.lexsort((-y, -x))  # from the right; of equal x the highest first
+    best = np.concatenate([[-np.inf], np.maximum.accumulate(y[order])[:-1]])
+    kept = order[y[order] > best][::-1]
+    return x[kept], y[kept]
+
+
+def _fastest(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """The least y at each x."""
+    places = np.unique(x)
+    return places, np.array([y[x == place].min() for place in places])
+
+
+def _curves(
+    ds: xr.Dataset,
+    across: str,
+    up: str,
+    along: tuple[str, ...],
+    pick: Callable[[Floats, Floats], tuple[Floats, Floats]],
+    title: str,
+) -> Figure:
     if not np.isfinite(ds[up].values).any():
         raise InputError(f"no cell of {up} has a value: nothing fits or divides; see `limit`")
     canvas = figure(layout=None)
     import matplotlib as mpl
 
-    height, width = _best(ds[up], ds[across], least=least)
     with mpl.rc_context(STYLE):
         axes = canvas.subplots(
             1, ds.sizes["model"], squeeze=False, sharey=True,
@@ -65,41 +90,38 @@ def _curves(ds: xr.Dataset, across: str, up: str, *, along: str, least: bool, ti
         for m, ax in enumerate(axes):
             for s in range(ds.sizes["system"]):
                 label, colour = shown_name(ds, "system", s), COLOURS[s % len(COLOURS)]
-                here = {name: at for name, at in {"model": m, "system": s}.items() if name in width.dims}
-                _lines(ax, ds, height.isel(model=m, system=s), width.isel(here), along, label, colour)
+                _lines(ax, ds.isel(model=m, system=s), across, up, along, pick, label, colour)
             ax.set_title(shown_name(ds, "model", m), fontweight="bold", fontsize=12, loc="left")
             ax.set_xlabel(axis_title(ds[across]), fontsize=11)
             _log_axes(ax, ds[across] if across in ds.dims else None)
         axes[0].set_ylabel(axis_title(ds[up]), fontsize=11)
-        canvas.text(0.012, 0.972, title, fontsize=18, fontweight="bold", va="top")
-        canvas.text(
-            0.012, 0.915, f"{_constants(ds)}  ·  {basis_line(dict(ds.attrs))}", fontsize=11, color=QUIET, va="top"
-        )
+        canvas.text(0.012, 0.972, title, fontsize=17, fontweight="bold", va="top")
+        said = "  ·  ".join(filter(None, [_constants(ds), basis_line(dict(ds.attrs))]))
+        canvas.text(0.012, 0.915, said, fontsize=11, color=QUIET, va="top")
         return canvas
 
 
-def _best(height: xr.DataArray, width: xr.DataArray, *, least: bool) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both quantities at the deployment with the best height; NaN where none runs."""
-    if "deployment" not in height.dims:
-        return height, width
-    at = (height.fillna(np.inf).argmin if least else height.fillna(-np.inf).argmax)("deployment")
-    chosen = height.isel(deployment=at)
-    return chosen, width.isel(deployment=at) if "deployment" in width.dims else width
-
-
 def _lines(
-    ax: Axes, ds: xr.Dataset, height: xr.DataArray, width: xr.DataArray, along: str, label: str, colour: str
+    ax: Axes,
+    cell: xr.Dataset,
+    across: str,
+    up: str,
+    along: tuple[str, ...],
+    pick: Callable[[Floats, Floats], tuple[Floats, Floats]],
+    label: str,
+    colour: str,
 ) -> None:
-    rest = [str(dim) for dim in height.dims if dim != along]
+    """A line for each combination of the dims that a line does not run along."""
+    width, height = cell[across].broadcast_like(cell[up]).transpose(*cell[up].dims), cell[up]
+    rest = [str(dim) for dim in height.dims if dim not in along]
     for k, key in enumerate(np.ndindex(*(height.sizes[dim] for dim in rest))):
         at = dict(zip(rest, key, strict=True))
-        y = height.isel(at).values
-        x = width.isel({name: index for name, index in at.items() if name in width.dims}).values
-        more = ", ".join(_said(ds, dim, index) for dim, index in at.items() if ds.sizes[dim] > 1)
+        x, y = width.isel(at).values.astype(float).ravel(), height.isel(at).values.ravel()
+        more = ", ".join(_said(cell, dim, index) for dim, index in at.items() if cell.sizes[dim] > 1)
         keep = np.isfinite(y) & np.isfinite(x)
         if keep.any():
             ax.plot(
-                x[keep], y[keep], DASHES[k % len(DASHES)], marker="o", markersize=4, linewidth=1.7, color=colour,
+                *pick(x[keep], y[keep]), DASHES[k % len(DASHES)], marker="o", markersize=4, linewidth=1.7, color=colour,
                 label=f"{label}, {more}" if more else label,
             )  # fmt: skip
 
@@ -113,7 +135,7 @@ def _constants(ds: xr.Dataset) -> str:
     """What all lines share."""
     said = [_said(ds, dim, 0) for dim in ("recipe", "deployment", "batch", "context") if ds.sizes.get(dim) == 1]
     if ds.sizes.get("deployment", 1) > 1:
-        said.append("best deployment at each point")
+        said.append(f"best of {ds.sizes['deployment']} deployments")
     return ", ".join(said)
 
 

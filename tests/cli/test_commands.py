@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,28 @@ def test_help_names_every_command(cli: Run) -> None:
     for command in ("decode", "prefill", "explain", "heatmap", "warmup", "specs"):
         assert command in said
     assert cli("--version").stdout == f"roofline {rl.__version__}\n"
+
+
+def test_a_process_of_its_own_exits_as_documented(tmp_path: Path) -> None:
+    def status(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-W", "error", "-m", "roofline.cli", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout
+
+    assert status("decode", "llama-3.1-8b", "no-such-system") == (2, "")
+    code, printed = status(*DECODE, "--json")
+    assert code == 0
+    assert TableDocument.model_validate_json(printed).provenance["command"] == f"roofline {' '.join(DECODE)} --json"
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
+    # More than a pipe holds, so that the writer is still writing when the reader is gone.
+    arguments = "decode llama-3.1-8b hgx-h100 --recipe fp8 --batch 1:64 --context 1k:16k:1k --json"
+    command = ["bash", "-c", f"{sys.executable} -m roofline.cli {arguments} | head -c 10"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == '{\n  "kind"'
+    assert done.stderr == ""
 
 
 def test_json_is_one_document_on_stdout(cli: Run) -> None:

@@ -23,4 +23,4 @@ def test_every_published_schema_has_a_model_and_closed_objects() -> None:
         schema = json.loads(text(name))
         assert schema["additionalProperties"] is False
         assert schema["properties"]["kind"]
-    assert FOLDER == Path(roofline.__file__).parent.parent / "docs" / "schema"
+    assert Path(roofline.__file__).parent.parent / "docs" / "schema" == FOLDER

@@ -314,43 +314,6 @@ def test_shares_make_the_whole(reach: Reach, setup: Setup, batch: list[int], con
         reach("components")
 
 
-@pytest.mark.reaches("threads")
-@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS)
-def test_threads_change_no_bits(reach: Reach, of: list[Setup], batch: list[int], context: list[int]) -> None:
-    law.threads_change_no_bits(of, batch, context)
-    reach("threads")
-
-
-@pytest.mark.reaches("prompts")
-@given(st.lists(wild_setups(), min_size=1, max_size=3), ascending(batches(64)), ascending(SHORT), st.booleans())
-def test_threads_change_no_bits_of_prompts(
-    reach: Reach, of: list[Setup], batch: list[int], lengths: list[int], chunked: bool
-) -> None:
-    chunk = lengths[-1] // 5 + 1 if chunked else 1 << 40
-    serial = run_prefill(of, batch, lengths, 0, chunk)
-    law.same_bits("threads", serial, run_prefill(of, batch, lengths, 0, chunk, parallel=True))
-    reach("prompts")
-
-
-@pytest.mark.reaches("order")
-@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS)
-def test_order_changes_no_bits(reach: Reach, of: list[Setup], batch: list[int], context: list[int]) -> None:
-    law.order_changes_no_bits(of, batch, context)
-    reach("order")
-
-
-@pytest.mark.reaches("subset")
-@given(setups(), BATCHES, CONTEXTS, st.sets(st.sampled_from(list(Var)), min_size=1))
-def test_what_is_asked_for_changes_no_bits(
-    reach: Reach, setup: Setup, batch: list[int], context: list[int], want: set[Var]
-) -> None:
-    whole, some = run_decode(setup, batch, context), run_decode(setup, batch, context, want=sorted(want))
-    assert set(want) <= set(some.values)
-    for name, values in some.values.items():
-        assert values.tobytes() == whole.values[name].tobytes()
-    reach("subset")
-
-
 @pytest.mark.reaches("fits", "too large", "between")
 @given(setups(), contexts(), st.integers(0, 40), st.floats(0.0, 1.0))
 def test_the_largest_batch_fits_and_one_more_does_not(

@@ -9,6 +9,7 @@ import pytest
 
 from roofline.errors import InputError
 from roofline.report import curves, plots
+from roofline.report.chart import Dot, roofline_chart
 from tests.report.synthetic import NAMES, synthetic_decode, synthetic_heatmap
 
 
@@ -71,8 +72,44 @@ def test_curves_have_a_line_for_each_system_and_context() -> None:
     figure = curves.throughput_curves(ds)
     (axes,) = figure.axes
     assert len(axes.lines) == 4
-    best = ds["tokens_per_s_per_gpu"].isel(model=0, system=0, recipe=0, context=0).max("deployment")
+    cells = ds.isel(model=0, system=0, recipe=0, context=0).stack(cell=("batch", "deployment"))
+    points = list(zip(cells["tokens_per_s_per_user"].values, cells["tokens_per_s_per_gpu"].values, strict=True))
+    drawn = list(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True))
+    assert set(drawn) == {p for p in points if not any(q[0] >= p[0] and q[1] >= p[1] and q != p for q in points)}
+
+
+def test_prefill_curves_show_the_fastest_deployment() -> None:
+    ds = synthetic_decode().rename(context="isl", tpot="prefill_time").drop_vars(["tokens_per_s_per_user"])
+    figure = curves.prefill_curves(ds.isel(batch=[0]))
+    (axes,) = figure.axes
+    best = ds["prefill_time"].isel(model=0, system=0, recipe=0, batch=0).min("deployment")
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), best.values)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2k", "32k"]
+
+
+def test_curves_without_a_value_are_refused() -> None:
+    ds = synthetic_decode()
+    ds["tokens_per_s_per_gpu"][:] = np.nan
+    with pytest.raises(InputError, match="no cell of tokens_per_s_per_gpu has a value"):
+        curves.throughput_curves(ds)
+
+
+def test_the_roofline_chart_draws_operations_under_the_roofs() -> None:
+    dots = [
+        Dot("gate and up", 6e9, 1.2e8, 5e-5, 80, "ffn"),
+        Dot("down", 3e9, 6e7, 2.5e-5, 80, "ffn"),
+        Dot("core", 1e9, 8e7, 4e-5, 80, "core"),
+        Dot("norm", 0.0, 1e6, 2e-6, 80, "elementwise"),
+    ]
+    figure = roofline_chart(dots, peaks={"bf16": 1e15, "fp8": 2e15}, bytes_per_s=3e12, title="made up")
+    said = texts(figure)
+    for words in ("made up", "memory 3 TB/s", "fp8 2 PFLOP/s", "bf16 1 PFLOP/s", "1  gate and up  43.5%"):
+        assert words in said
+    assert "norm" not in said
+    places = np.concatenate([item.get_offsets() for item in figure.axes[0].collections])
+    assert {tuple(place) for place in places} >= {(dot.intensity, dot.rate) for dot in dots[:3]}
+    with pytest.raises(InputError, match="nothing to draw"):
+        roofline_chart(dots[3:], peaks={"bf16": 1e15}, bytes_per_s=3e12, title="")
 
 
 @pytest.mark.parametrize(
