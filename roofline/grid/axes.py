@@ -170,7 +170,8 @@ def _row(index: int, row: Mapping[str, int]) -> Degrees:
     if unknown:
         raise InputError(f"deployments[{index}]: unknown {', '.join(unknown)}; known: {', '.join(known)}")
     tp, pp, dp, ep = (count(f"deployments[{index}].{k}", row.get(k, 1)) for k in known[:4])
-    moe_tp = count(f"deployments[{index}].moe_tp", row.get("moe_tp", implied_moe_tp(tp, dp, ep)))
+    given = "moe_tp" in row
+    moe_tp = count(f"deployments[{index}].moe_tp", row["moe_tp"]) if given else implied_moe_tp(tp, dp, ep)
     return _countable(f"deployments[{index}]", (tp, pp, dp, ep, moe_tp))
 
 

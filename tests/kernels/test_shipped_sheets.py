@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba.core import config as numba_config
 
 from roofline.kernels.sweep import Var
 from roofline.layout import CONFIG, Limit
@@ -22,7 +23,9 @@ from tests.oracle import decode, plain_case, prefill
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = [(1, 1, 1, 1, 1), (4, 1, 1, 1, 4), (8, 1, 1, 8, 1), (2, 2, 2, 2, 2), (1, 1, 8, 8, 1), (1, 1, 32, 32, 1)]
 BATCHES, CONTEXTS = [1, 48, 700], [1000, 32768]
-SAMPLE = 150
+COMPILED = not numba_config.DISABLE_JIT
+SAMPLE = 150 if COMPILED else 12
+STRIDE = 1 if COMPILED else 41  # uncompiled kernels look at a few configurations from all over the grid
 
 
 def sheets(folder: str) -> list[str]:
@@ -41,7 +44,7 @@ def records(fidelity: Any) -> Records:
     configs["model"], configs["machine"], configs["deployment"] = index[0], index[1], index[3]
     configs["kit"] = packed.kit_index[index[0], index[1], index[2]]
     deployments = pack_deployments(DEPLOYMENTS)
-    return Records(packed.models, packed.layers, packed.machines, packed.kits, deployments, configs)
+    return Records(packed.models, packed.layers, packed.machines, packed.kits, deployments, configs[::STRIDE].copy())
 
 
 def some_setups(fidelity: str) -> list[tuple[int, Setup]]:
@@ -72,7 +75,7 @@ def test_decode_of_shipped_sheets_agrees_with_the_oracle(fidelity: str) -> None:
 @pytest.mark.parametrize("fidelity", ["ideal", "kernel"])
 def test_prefill_of_shipped_sheets_agrees_with_the_oracle(fidelity: str) -> None:
     checked = 0
-    for number, setup in some_setups(fidelity)[::3]:
+    for number, setup in some_setups(fidelity)[:: 3 if COMPILED else 1]:
         run = run_prefill(records(fidelity).only([number]), [1, 5], [9000], 1000, 3000)
         for b, batch in enumerate((1, 5)):
             expected = prefill(setup.model, setup.machine, setup.kit, setup.deployment, batch, 9000, 1000, 3000)
@@ -87,7 +90,7 @@ def test_prefill_of_shipped_sheets_agrees_with_the_oracle(fidelity: str) -> None
 def test_no_shipped_configuration_beats_ideal() -> None:
     """Every model, system, recipe and deployment at once."""
     ideal, kernel = (run_decode(records(fidelity), BATCHES, CONTEXTS) for fidelity in ("ideal", "kernel"))
-    assert (ideal.ran & kernel.ran).sum() > 1000
+    assert (ideal.ran & kernel.ran).sum() > 1000 / STRIDE
     law.at_least("no fidelity is faster than ideal", kernel.step, ideal.step)
     prompts = [run_prefill(records(f), [1, 8], [512, 8192], 0, 4096) for f in ("ideal", "kernel")]
     law.at_least("no prompt is faster than ideal", prompts[1].step, prompts[0].step)
@@ -108,5 +111,5 @@ def test_all_shipped_configurations_obey_the_laws(fidelity: str) -> None:
 def test_a_few_shipped_setups_obey_every_law() -> None:
     """The changed-and-run-again laws, on records of real sheets."""
     for fidelity in ("ideal", "kernel"):
-        for _, setup in some_setups(fidelity)[::30]:
+        for _, setup in some_setups(fidelity)[:: SAMPLE // 5]:
             assert law.every_decode_law(setup, BATCHES, CONTEXTS).ran.any()
