@@ -15,7 +15,7 @@ from bench.record import Row
 
 ROOT = Path(__file__).parent.parent
 
-SMALL = 'models=["llama-3.1-8b"], systems=["dgx-h100"], recipes=["bf16"], batch=[1, 2], '
+SMALL = 'models=["llama-3.1-8b"], systems=["dgx-h100"], recipes=["bf16"], tp=[1, 2], batch=[1, 2],'
 FIRST_RESULTS = f"""
 import json, time
 t0 = time.perf_counter()
@@ -99,13 +99,13 @@ def compile_rows(cache: Path, repeats: int) -> list[Row]:
     rows = []
     for name in ("decode", "prefill"):
         what = f"first rl.{name}" + (", import included" if name == "decode" else " after rl.decode")
-        about = {"call": what, "cells": 4}
+        about = {"call": what, "cells": 8}
         first = Row("compile", f"{name}, cold", "s", parameters=about | {"cache": "empty"}).measured([cold[name]])
         second = Row("compile", f"{name}, warm", "s", parameters=about | {"cache": "warm, new process"})
         second.measured([run[name] for run in warm])
         second.over(first, "of cold")
         rows += [first, second]
-    again = Row("compile", "decode, second call", "s", parameters={"call": "rl.decode again, same process", "cells": 4})
+    again = Row("compile", "decode, second call", "s", parameters={"call": "rl.decode again, same process", "cells": 8})
     return [*rows, again.measured([run["decode again"] for run in warm])]
 
 

@@ -36,6 +36,10 @@ def heatmap(
     context: Annotated[
         str | None, typer.Option("--context", metavar="N[,...]", help=f"Context length in tokens: {opt.NUMBERS}.")
     ] = None,
+    batch_per_gpu: Annotated[
+        str | None,
+        typer.Option("--batch-per-gpu", metavar="N[,...]", help=f"Sequences in flight per accelerator: {opt.NUMBERS}."),
+    ] = None,
     fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
     boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
     basis: opt.BasisOption = opt.Basis.METERED,
@@ -48,6 +52,7 @@ def heatmap(
         "models": None if models is None else names(models, "model"),
         "systems": None if systems is None else names(systems, "system"),
         "recipes": None if recipe is None else names(recipe, "recipe"),
+        "batch_per_gpu": None if batch_per_gpu is None else whole_numbers(batch_per_gpu, "--batch-per-gpu"),
         "context": None if context is None else whole_numbers(context, "--context"),
     }
     from roofline.cli.output import print_json, print_table, waiting

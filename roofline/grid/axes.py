@@ -79,7 +79,9 @@ def sheets(name: str, kind: type[S], values: SheetLike | Sequence[SheetLike]) ->
     taken: set[str] = set()
     for sheet in found:
         if label(sheet) in taken:
-            raise InputError(f"{name}: {label(sheet)!r} is given twice; give a changed sheet its own id: .replace(id=...)")
+            raise InputError(
+                f"{name}: {label(sheet)!r} is given twice; give a changed sheet its own id: .replace(id=...)"
+            )
         taken.add(label(sheet))
     return found
 

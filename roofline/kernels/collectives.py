@@ -86,7 +86,7 @@ def exchange_copies(machine, deployment, layer, route_groups, per_choice, bound)
     """Copies of one token that cross scale-up and scale-out in one direction of the expert all-to-all: (13).
 
     per_choice : bool   a copy per chosen expert (low-latency kernels), else one per distinct rank or node.
-    bound : bool        what crosses scale-out does not cross scale-up too.
+    bound : bool        what crosses scale-out need not cross scale-up too: inside, only the copies of the own domain.
     Returns (copies inside, copies across, domains spanned).
     """
     ep, moe_tp, top_k = deployment.ep, deployment.moe_tp, layer.top_k
@@ -96,12 +96,12 @@ def exchange_copies(machine, deployment, layer, route_groups, per_choice, bound)
         inside = top_k * (ep - 1) / ep - across
         return inside * moe_tp, across * moe_tp, spanned
     inside = distinct_remote(ep, layer.experts, top_k)
+    if bound:
+        inside *= (ep / spanned - 1) / max(1, ep - 1)
     across = distinct_remote(spanned, layer.experts, top_k)
     if route_groups > 0:
         across = min(across, 1.0 * route_groups)
-    if bound:
-        inside = max(0.0, inside - across)
-    return inside * moe_tp, across, spanned
+    return inside * moe_tp, across * ceil_div(moe_tp, machine.domain), spanned
 
 
 @kernel

@@ -54,7 +54,7 @@ class Sum(IntEnum):
 
     TIME = 0  # s, all micro-batches of all chunks one after another through the slowest stage
     SERIAL = 1
-    DRAIN = 2  # s, last chunk: all stages and hops beyond the slowest stage
+    DRAIN = 2  # s, largest over chunks: all stages and hops beyond the slowest stage
     SERIAL_DRAIN = 3
     PEAK = 4  # s
     MOVED = 5  # B
@@ -110,6 +110,7 @@ def add_chunks(
     stage_times(whole, slow, acc, k, model, deployment)
     for c in range(n):
         sums[_TIME] += flights * slow[c]
+        sums[_DRAIN] = max(sums[_DRAIN], whole[c] + k[K_HOPS] - slow[c])
         sums[_WHOLE] += whole[c]
         sums[_PEAK] += k[K_PEAK] + acc[A_PEAK, c]
         sums[_MOVED] += k[K_MOVED] + acc[A_MOVED, c]
@@ -121,14 +122,12 @@ def add_chunks(
     for part in range(_COMPONENTS):
         sums[_PART + part] += n * (total[PARTS + part] + first[PARTS + part] + last[PARTS + part])
     if final:
-        sums[_DRAIN] = whole[n - 1] + k[K_HOPS] - slow[n - 1]
         sums[_CACHE] = acc[A_CACHE, n - 1]
     if kit.bound == 1:
         serial_times(whole, slow, acc, k, model, deployment)
         for c in range(n):
             sums[_SERIAL_TIME] += flights * slow[c]
-        if final:
-            sums[_SERIAL_DRAIN] = whole[n - 1] + k[K_SERIAL_HOPS] - slow[n - 1]
+            sums[_SERIAL_DRAIN] = max(sums[_SERIAL_DRAIN], whole[c] + k[K_SERIAL_HOPS] - slow[c])
 
 
 @inlined
@@ -199,12 +198,27 @@ def prefill_cells(
         time = sums[_TIME] + sums[_DRAIN]
         serial = sums[_SERIAL_TIME] + sums[_SERIAL_DRAIN] if kit.bound == 1 else time
         _write_prompt(
-            out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, isl - cached
+            out,
+            slots,
+            bound,
+            i,
+            b,
+            c,
+            sums,
+            time,
+            serial,
+            memory,
+            machine,
+            per_stage,
+            group,
+            batch,
+            isl - cached,
+            kit.bound == 1,
         )
 
 
 @inlined
-def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, new):
+def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, new, ideal):
     compute_share = sums[_PEAK] * per_stage / time
     memory_share = sums[_MOVED] / machine.bytes_per_s * per_stage / time
     power = draw(machine, compute_share, memory_share)
@@ -218,7 +232,7 @@ def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machin
     if slots[_COMPONENT] >= 0:
         for part in range(_COMPONENTS):
             value = time - sums[_WHOLE] if part == _PIPELINE else sums[_PART + part]
-            out[slots[_COMPONENT + part], i, b, c] = value
+            out[slots[_COMPONENT + part], i, b, c] = np.nan if ideal else value
     if bound.size > 0:
         bound[i, b, c] = binding(sums[_COMPUTE], sums[_MEMORY], sums[_NETWORK], sums[_LATENCY])
 

@@ -167,7 +167,7 @@ def decode_cells(
             memory[c] = held + kept * acc[A_CACHE, c]
         _write_cells(
             out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, memory,
-            machine, deployment, batch, flights, group, new,
+            machine, kit, deployment, batch, flights, group, new,
         )  # fmt: skip
         if slots[_SERIAL] >= 0:
             if kit.bound == 1:
@@ -187,7 +187,7 @@ def decode_cells(
 @inlined
 def _write_cells(
     out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, memory,
-    machine, deployment, batch, flights, group, new,
+    machine, kit, deployment, batch, flights, group, new,
 ):  # fmt: skip
     """Write the wanted variables of a tile, one contiguous loop each."""
     size = step.size
@@ -232,6 +232,8 @@ def _write_cells(
                     row[c] = fixed + acc[A_CORE, c]
                 elif part == _PIPELINE:
                     row[c] = step[c] - whole[c]
+                if kit.bound == 1:  # a layer has one time there, not one for each component
+                    row[c] = np.nan
     if bound.size > 0:
         for c in range(size):
             bound[i, b, start + c] = binding(

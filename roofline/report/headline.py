@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.grid.axes import deployment_label
+from roofline.report.plots import DEGREES
 from roofline.report.tables import Column, Table, table
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 MODELS = ("llama-3.3-70b", "deepseek-r1")
 SYSTEMS = ("hgx-h100", "hgx-h200", "hgx-b200", "gb300-nvl72", "vr-nvl72")
-DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
 BATCH_PER_GPU = tuple(2**power for power in range(11))
 CONTEXT = tuple(2**power for power in range(10, 18))
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SLIDE = (13.333, 7.5)
 """16:9, inches."""
 
+DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
+"""Coordinates that make a deployment."""
+
 INK = "#1b1f24"
 QUIET = "#57606a"
 HATCHES = ("////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo", "||||", "****")
@@ -197,9 +200,6 @@ def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
         tp, pp, dp, ep, moe_tp = (int(one[name]) for name in DEGREES)
         return f"{best}\n{one['recipe'].item()}, {deployment_label((tp, pp, dp, ep, moe_tp))}"
     return best
-
-
-DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
 
 
 def _hatch(ax: Axes, limit: xr.DataArray, across: Floats, up: Floats, shown: dict[int, str]) -> None:

@@ -89,7 +89,8 @@ def missing_means_limited(run: Run) -> None:
     """A cell that cannot run is NaN with a code, never 0, save what MEMORY it would take; one that can has numbers."""
     for name, values in run.values.items():
         if name != Var.MEMORY:
-            _require("NaN exactly where a limit says why", np.isnan(values) == ~run.ran, values)
+            free = run.ran & (name >= Var.COMPONENT)  # components of a bound are NaN too
+            _require("NaN exactly where a limit says why", free | (np.isnan(values) == ~run.ran), values)
     if Var.STEP in run.values:
         _require("a step takes time", ~run.ran | (run.step > 0), run.step)
     _require("what binds is named exactly where a cell runs", (run.bound != Bound.NONE) == run.ran, run.bound)

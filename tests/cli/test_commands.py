@@ -137,7 +137,17 @@ def test_explain_draws_and_writes(cli: Run, tmp_path: Path) -> None:
 
 
 def test_heatmap_small(cli: Run, tmp_path: Path) -> None:
-    arguments = ("heatmap", "--model", "llama-3.1-8b", "--system", "hgx-h100,vr-nvl72", "--context", "2k,8k")
+    arguments = (
+        "heatmap",
+        "--model",
+        "llama-3.1-8b",
+        "--system",
+        "hgx-h100,vr-nvl72",
+        "--context",
+        "2k,8k",
+        "--batch-per-gpu",
+        "1:64:x4",
+    )
     done = cli(*arguments)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "roofline-heatmap.png").read_bytes().startswith(b"\x89PNG")
@@ -145,6 +155,7 @@ def test_heatmap_small(cli: Run, tmp_path: Path) -> None:
     document = TableDocument.model_validate_json(cli(*arguments, "--out", "h.csv", "--json").stdout)
     with (tmp_path / "h.csv").open(encoding="utf-8", newline="") as handle:
         cells = list(csv.DictReader(handle))
+    assert {cell["batch_per_gpu"] for cell in cells} == {"1", "4", "16", "64"}
     for row in document.rows:
         mine = [float(c["tokens_per_mwh [1/MWh]"] or 0) for c in cells if c["system"] == row["system"]]
         assert row["tokens_per_mwh"] == max(mine)

@@ -192,7 +192,7 @@ def test_bad_rows_are_named(rows: Any, told: str) -> None:
 
 
 def test_degrees_whose_product_no_integer_holds_are_refused() -> None:
-    with pytest.raises(rl.InputError, match="^deployment: tp=1099511627776"):
+    with pytest.raises(rl.InputError, match=r"^deployment: tp=1099511627776"):
         rl.decode("llama-3.1-8b", "dgx-h100", "bf16", tp=1 << 40, dp=1 << 40)
 
 

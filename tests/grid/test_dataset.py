@@ -1,4 +1,4 @@
-"""What a Dataset says of itself: dims, coordinates, units, flags, provenance, and NaN exactly where a limit says why."""
+"""What a Dataset says of itself: dims, units, flags, provenance; and NaN exactly where a limit says why."""
 
 from __future__ import annotations
 

@@ -86,8 +86,9 @@ def exchange(name: str, model: Plain, row: Plain, kit: Plain, machine: Plain, sh
         n_out = distinct_remote(domains, experts, top_k)
         if model["route_groups"] > 0:
             n_out = min(n_out, model["route_groups"])
-        out_bytes = leaving * n_out
-        n_in = max(0.0, n_all - n_out) if kit["bound"] else n_all
+        out_bytes = leaving * n_out * ceil_div(shape.moe_tp, domain)
+        own_domain = (ep / domains - 1) * (n_all / (ep - 1)) if ep > 1 else 0.0
+        n_in = own_domain if kit["bound"] else n_all
     else:
         n_out = top_k * (domains - 1) / domains
         n_in = top_k * (ep - 1) / ep - n_out

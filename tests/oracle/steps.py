@@ -266,5 +266,4 @@ def prompt_time(entries: list[tuple[float, float, float]], pp: int, m: int) -> f
     """Equation (15p) from (slowest, sum_stages, hop) of each chunk."""
     if pp == 1:
         return sum(stages for _, stages, _ in entries)
-    slowest, stages, hop = entries[-1]
-    return sum(m * s for s, _, _ in entries) + (stages + (pp - 1) * hop - slowest)
+    return sum(m * s for s, _, _ in entries) + max(stages + (pp - 1) * hop - s for s, stages, hop in entries)
