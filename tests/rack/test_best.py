@@ -84,6 +84,26 @@ def test_a_tie_goes_to_the_recipe_named_first() -> None:
         assert (best["recipe"] == first).all()
 
 
+def test_a_tie_goes_to_the_fewest_accelerators_before_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every configuration made equal but the first recipe's on one accelerator, which does not fit."""
+    from roofline.kernels import sweep
+
+    real = sweep.decode_grid
+
+    def level(*records: Any, **options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = real(*records, **options)
+        for values in result["values"].values():
+            values[:], values[0] = 1.0, np.nan
+        result["limit"][:], result["limit"][0] = 0, Limit.MEMORY
+        return result
+
+    monkeypatch.setattr(sweep, "decode_grid", level)
+    best = best_over_deployments(
+        "llama-3.1-8b", "dgx-h100", batch_per_gpu=1, context=1024, recipes=["bf16", "fp8"], boundary="accelerator"
+    ).squeeze()
+    assert (best["accelerators"].item(), best["recipe"].item()) == (1, "fp8")
+
+
 def test_a_larger_candidate_set_is_never_worse() -> None:
     axes: dict[str, Any] = {"batch_per_gpu": [1, 4, 32, 128], "context": [1024, 8192, 65_536]}
     models, systems = ["llama-3.1-70b", "deepseek-r1"], ["dgx-h200", "gb300-nvl72"]
