@@ -10,10 +10,10 @@ import xarray as xr
 from roofline import provenance
 from roofline.errors import InputError
 from roofline.grid import axes
-from roofline.grid.variables import BOUND_FLAGS, COMPONENTS, DECODE, LIMIT_FLAGS, PREFILL, Variable
+from roofline.grid.variables import BOUND_FLAGS, COMPONENTS, DECODE, LIMIT_FLAGS, PREFILL, WIDENED, Variable
 from roofline.layout import CONFIG, Component
 from roofline.specs import Facility, Model, Recipe, System
-from roofline.specs.pack import Fidelity, Packed, pack, pack_deployments
+from roofline.specs.pack import Fidelity, Packed, pack, pack_deployments, used_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,8 +87,18 @@ class Grid:
         }
         for column, name in enumerate(("tp", "pp", "dp", "ep", "moe_tp")):
             coords[name] = ("deployment", rows[:, column])
+        coords["widened_parts"] = (_DIMS[:3], self._widened(), WIDENED)
         coords.update(system_coords(self.systems))
         return coords
+
+    def _widened(self) -> NDArray[np.object_]:
+        """Parts that run in a wider arithmetic than the recipe's, comma-separated: [model, system, recipe]."""
+        widened = np.full(self.shape[:3], "", dtype=object)
+        for at, kit in self.packed.plans.items():
+            used = used_parts(self.models[at[0]])
+            parts = [plan.kit_field for plan in kit.plans if plan.weight_only and plan.kit_field in used]
+            widened[at] = ",".join(parts)
+        return widened
 
     def attributes(self, token_basis: str) -> dict[str, str]:
         """Provenance of a result of this grid."""
@@ -312,7 +322,6 @@ def _dataset(
         parts = np.stack([result["values"][first + part].reshape(shape) for part in Component], axis=-1)
         about = {"units": "s", "long_name": "time of one pass by component"}
         if grid.fidelity == "ideal":  # the roofs of a layer overlap: its time is no sum over its parts
-            parts = np.full_like(parts, np.nan)
             about["long_name"] += " (none in ideal, where the work of a layer overlaps)"
         data["component_time"] = ((*dims, "component"), parts, about)
     data["bound"] = (dims, result["bound"].reshape(shape), BOUND_FLAGS)

@@ -56,6 +56,10 @@ BOUND_FLAGS = {
     "long_name": "what takes the largest share of the time",
 }
 
+WIDENED = {
+    "long_name": "parts computed in a wider arithmetic than the recipe's, which the accelerator lacks or is slower in"
+}
+
 
 def limit_reason(code: int) -> str:
     """What a `limit` code says, in words."""
