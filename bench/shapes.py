@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from roofline.grid.axes import Deployments
 from roofline.grid.deployments import candidates
 from roofline.grid.evaluate import Grid
 from roofline.kernels.capacity import largest_batches
@@ -51,7 +52,7 @@ class Shape:
             "models": list(self.models),
             "systems": list(self.systems),
             "recipes": f"at most {self.recipes} of those shipped",
-            "deployments": f"at most {self.deployments} that hold a sequence of the longest context",
+            "deployments": f"at most {self.deployments} a system and recipe, which hold a longest context",
             "batches": f"{self.batches}, from 1 to the largest that fits at the longest context",
             "contexts": f"{self.contexts}, from 128 to the model's longest or 131072",
             "fidelity": fidelity,
@@ -88,29 +89,35 @@ class Block:
 
 
 def blocks(shape: Shape, fidelity: Fidelity) -> list[Block]:
-    """One block a model and system: all its recipes and deployments."""
-    found = (block_of(model, system, shape, fidelity) for model in shape.models for system in shape.systems)
+    """One block a model: all systems, recipes and deployments it runs with."""
+    found = (block_of(model, shape, fidelity) for model in shape.models)
     return [block for block in found if block is not None]
 
 
-def block_of(model_name: str, system_name: str, shape: Shape, fidelity: Fidelity) -> Block | None:
-    """The block of a model on a system; None where no deployment holds a sequence of the longest context."""
-    model, system = Model.load(model_name), System.load(system_name)
-    grid = Grid([model], [system], list(model.recipes)[: shape.recipes], candidates(model, system), fidelity)
+def block_of(name: str, shape: Shape, fidelity: Fidelity) -> Block | None:
+    """The block of a model; None where nothing holds a sequence of the longest context."""
+    model, systems = Model.load(name), [System.load(system) for system in shape.systems]
+    rows = dict.fromkeys(row for system in systems for row in candidates(model, system).rows)
+    grid = Grid([model], systems, list(model.recipes)[: shape.recipes], Deployments(tuple(rows)), fidelity)
     longest = min(model.max_context, 131072)
     *records, configs = grid.records()
     most = largest_batches(*records, configs, np.array([longest]))[:, 0]
-    fits = np.flatnonzero(most > 0)
+    chosen = np.concatenate([spread(group, shape.deployments) for group in np.split(most > 0, most.size // len(rows))])
+    fits = np.flatnonzero(chosen)
     if fits.size == 0:
         return None
-    # Deployments vary fastest: an even spread over all that fit, as many as `deployments` for each recipe.
-    wanted = min(fits.size, shape.deployments * len(grid.recipes))
-    chosen = fits[np.unique(np.linspace(0, fits.size - 1, wanted).astype(np.int64))]
-    batch = np.linspace(1, most[chosen], shape.batches, axis=1).astype(np.int64)
+    batch = np.linspace(1, most[fits], shape.batches, axis=1).astype(np.int64)
     context = np.linspace(128, longest, shape.contexts).astype(np.int64).astype(np.float64)
-    arrays = tuple(array.view(np.recarray) for array in (*records, np.ascontiguousarray(configs[chosen])))
-    kinds = {Attention(int(row["attention"])) for row in grid.packed.layers}
-    windowed = "GQA, part windowed" if any(row["window"] < longest for row in grid.packed.layers) else "GQA"
-    return Block(
-        model_name, "MLA" if Attention.MLA in kinds else windowed, arrays, np.ascontiguousarray(batch), context
-    )
+    arrays = tuple(array.view(np.recarray) for array in (*records, np.ascontiguousarray(configs[fits])))
+    layers = grid.packed.layers
+    attention = "GQA, part windowed" if (layers["window"] < longest).any() else "GQA"
+    attention = "MLA" if (layers["attention"] == Attention.MLA).any() else attention
+    return Block(name, attention, arrays, np.ascontiguousarray(batch), context)
+
+
+def spread(runs: Any, most: int) -> Any:
+    """bool[n] with at most `most` of those of `runs`, evenly spread over them."""
+    kept = np.zeros_like(runs)
+    found = np.flatnonzero(runs)
+    kept[found[np.unique(np.linspace(0, found.size - 1, min(found.size, most)).astype(np.int64))]] = True
+    return kept

@@ -25,8 +25,9 @@ FIDELITIES: tuple[Fidelity, ...] = ("kernel", "ideal")
 
 @numba.njit(nogil=True)
 def _fill(values: Any, start: int, stop: int) -> None:
-    for i in range(start, stop):
-        values[i] = 1.5
+    part = values[start:stop]
+    for i in range(part.size):
+        part[i] = 1.5
 
 
 def threads(parallel: bool) -> str:

@@ -13,8 +13,8 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import numba
 import numpy as np
@@ -119,7 +119,8 @@ def run_jobs(function, arguments, jobs, parallel):
     """Call function(*arguments, start, stop) over [0, jobs), in threads where `parallel`.
 
     Entries release the GIL and jobs do not touch each other, so plain threads do what prange would, with one
-    compilation for both, under any thread layer, inside a dask task or after a fork.
+    compilation for both, under any thread layer, inside a dask task or after a fork. The caller's thread works too
+    and shares are drawn as they are needed: a pool that is fed from outside costs milliseconds a call.
     """
     threads = min(numba_config.NUMBA_NUM_THREADS, jobs) if parallel else 1
     if threads <= 1:
@@ -128,7 +129,20 @@ def run_jobs(function, arguments, jobs, parallel):
     share = max(1, jobs // (threads * 8))  # several shares a thread: jobs differ in cost
     if not getattr(function, "signatures", True):  # compile once, not in every thread
         function(*arguments, 0, 0)
-    with ThreadPoolExecutor(threads) as pool:
-        calls = [pool.submit(function, *arguments, s, min(s + share, jobs)) for s in range(0, jobs, share)]
-        for call in calls:
-            call.result()
+    starts, failures = iter(range(0, jobs, share)), []
+
+    def work():
+        try:
+            for start in starts:
+                function(*arguments, start, min(start + share, jobs))
+        except BaseException as failure:
+            failures.append(failure)
+
+    others = [Thread(target=work) for _ in range(threads - 1)]
+    for other in others:
+        other.start()
+    work()
+    for other in others:
+        other.join()
+    if failures:
+        raise failures[0]

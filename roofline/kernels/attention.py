@@ -10,28 +10,29 @@ import numpy as np
 
 from roofline.kernels._jit import kernel
 from roofline.kernels.ops import LINK, MOVED, PEAK, add_gemm
-from roofline.layout import Attention, Operation
+from roofline.layout import NO_WINDOW, Attention, Operation
 
 GQA = int(Attention.GQA)
 MLA = int(Attention.MLA)
 _IN, _QUERY, _OUT = np.int64(Operation.PROJECT_IN), np.int64(Operation.PROJECT_QUERY), np.int64(Operation.PROJECT_OUT)
 
-# Rows of the accumulator that a tile of contexts is summed in.
-A_LATENCY, A_COMPUTE, A_MEMORY, A_NETWORK, A_CORE, A_PEAK, A_MOVED, A_CACHE, A_SERIAL = range(9)
+# Rows of the accumulator that a tile of contexts is summed in. Every pass sums the first two; what a pass is not asked
+# about is not summed (`detail`): writing to the accumulator is most of the cost of a context.
+A_TIME, A_CACHE, A_PEAK, A_MOVED, A_COMPUTE, A_MEMORY, A_NETWORK, A_LATENCY, A_SERIAL = range(9)
 ROWS = 9
 
-
-@kernel
-def triangle(n):
-    """1 + 2 + ... + n for n > 0, else 0."""
-    return 0.5 * max(n, 0.0) * (max(n, 0.0) + 1.0)
+DETAIL_TIME, DETAIL_WORK, DETAIL_CLASSES = range(3)  # each with what is before it
 
 
 @kernel
 def causal_pairs(new, context, window):
-    """Query-key pairs of one sequence under the causal mask and a window: equation (3)."""
-    whole = new * context - 0.5 * new * (new - 1.0)
-    return whole - (triangle(context - window) - triangle(context - new - window))
+    """Query-key pairs of one sequence under the causal mask and a window: equation (3).
+
+    tri(x) - tri(y) = (x - y) (x + y + 1)/2, exact for whole numbers.
+    """
+    outside = max(context - window, 0.0)
+    before = max(context - new - window, 0.0)
+    return new * context - 0.5 * new * (new - 1.0) - 0.5 * (outside - before) * (outside + before + 1.0)
 
 
 @kernel
@@ -152,54 +153,64 @@ def expansion_coefficients(layer, sequences, tp, part, core, w_expand):
 
 
 @kernel
-def sum_gqa(acc, tally, layer, contexts, sequences, new, tp, core, bandwidth, bound):
+def sum_gqa(acc, tally, layer, contexts, sequences, new, tp, core, bandwidth, bound, detail):
     """Add `count` layers of GQA to each context of a tile.
 
     acc : float64[ROWS, tile]   added to.   tally : what these layers cost apart from the core.
-    contexts : float64[n]   tokens, new ones included.   bound : layers take max(compute, memory, link).
+    contexts : float64[n]   tokens, new ones included.   detail : which rows are asked for.
+    bound : layers take max(compute, memory, link), with all they do besides the core; else the core is on its own.
     """
-    count, window = 1.0 * layer.count, 1.0 * layer.window
+    count, window, reach = 1.0 * layer.count, 1.0 * layer.window, layer.window + new - 1.0
     per_pair, fixed, per_seen = gqa_coefficients(layer, sequences, new, tp, core)
-    compute_rate = core.eta_compute * core.flop_per_s
     memory_rate = core.eta_memory * bandwidth
-    peak, moved, link = tally[PEAK], tally[MOVED], tally[LINK]
-    if not bound:
+    peak, moved = tally[PEAK], tally[MOVED] + fixed
+    pair_s, seen_s = per_pair / (core.eta_compute * core.flop_per_s), per_seen / memory_rate
+    start_c = peak if bound else 0.0
+    start_m = (moved if bound else fixed) / memory_rate
+    link = tally[LINK] if bound else 0.0
+    time = acc[A_TIME]
+    if layer.window >= NO_WINDOW:  # the same bits, in half the instructions
+        unseen = 0.5 * new * (new - 1.0)
         for c in range(contexts.size):
-            flop = per_pair * causal_pairs(new, contexts[c], window)
-            size = fixed + per_seen * min(contexts[c], window + new - 1.0)
-            compute = flop / compute_rate
-            memory = size / memory_rate
-            acc[A_COMPUTE, c] += count * (compute if compute >= memory else 0.0)
-            acc[A_MEMORY, c] += count * (0.0 if compute >= memory else memory)
-            acc[A_CORE, c] += count * max(compute, memory)
-            acc[A_PEAK, c] += count * (peak + flop / core.flop_per_s)
-            acc[A_MOVED, c] += count * (moved + size)
-        return
-    for c in range(contexts.size):
-        flop = per_pair * causal_pairs(new, contexts[c], window)
-        size = moved + fixed + per_seen * min(contexts[c], window + new - 1.0)
-        compute = peak + flop / core.flop_per_s
-        add_bound(acc, c, count, compute, size, size / bandwidth, link)
+            compute = start_c + pair_s * (new * contexts[c] - unseen)
+            time[c] += count * max(max(compute, start_m + seen_s * contexts[c]), link)
+    else:
+        for c in range(contexts.size):
+            compute = start_c + pair_s * causal_pairs(new, contexts[c], window)
+            time[c] += count * max(max(compute, start_m + seen_s * min(contexts[c], reach)), link)
+    if detail >= DETAIL_WORK:
+        pair_peak = per_pair / core.flop_per_s
+        for c in range(contexts.size):
+            work = peak + pair_peak * causal_pairs(new, contexts[c], window)
+            add_work(acc, c, count, work, moved + per_seen * min(contexts[c], reach))
+    if detail >= DETAIL_CLASSES:
+        for c in range(contexts.size):
+            compute = start_c + pair_s * causal_pairs(new, contexts[c], window)
+            add_classes(acc, c, count, compute, start_m + seen_s * min(contexts[c], reach), link)
 
 
 @kernel
-def add_bound(acc, c, count, compute, size, memory, link):
-    """Add `count` layers of which each takes max(compute, memory, link), to context c: section 8, `ideal`."""
+def add_work(acc, c, count, peak, moved):
+    """Add the work of `count` layers to context c: seconds at dense peak and bytes."""
+    acc[A_PEAK, c] += count * peak
+    acc[A_MOVED, c] += count * moved
+
+
+@kernel
+def add_classes(acc, c, count, compute, memory, link):
+    """Add `count` times max(compute, memory, link) to its class, and what it is with the link in series."""
     roof = max(compute, memory)
     acc[A_COMPUTE, c] += count * (compute if compute >= max(memory, link) else 0.0)
     acc[A_MEMORY, c] += count * (memory if (memory > compute) & (memory >= link) else 0.0)
     acc[A_NETWORK, c] += count * (link if link > roof else 0.0)
-    acc[A_PEAK, c] += count * compute
-    acc[A_MOVED, c] += count * size
     acc[A_SERIAL, c] += count * (roof + link)
 
 
 @kernel
-def sum_mla(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expand, bandwidth):
+def sum_mla(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expand, bandwidth, detail):
     """Add `count` layers of MLA to each context of a tile, operations in series, in the cheaper of two forms."""
-    count, window = 1.0 * layer.count, 1.0 * layer.window
+    count, window, reach = 1.0 * layer.count, 1.0 * layer.window, layer.window + new - 1.0
     rows = sequences * new
-    fixed_s = core.fixed_s
     compute_rate, memory_rate = core.eta_compute * core.flop_per_s, core.eta_memory * bandwidth
     part_compute, part_memory = part.eta_compute * part.flop_per_s, part.eta_memory * bandwidth
     q_flop, q_size = absorb_operation(layer, rows, tp, layer.qk_nope, part.w_out, part.w_act, part)
@@ -207,41 +218,47 @@ def sum_mla(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expan
     q_c, q_m, v_c, v_m = q_flop / part_compute, q_size / part_memory, v_flop / part_compute, v_size / part_memory
     up_compute = (q_c if q_c >= q_m else 0.0) + (v_c if v_c >= v_m else 0.0)
     up_memory = (0.0 if q_c >= q_m else q_m) + (0.0 if v_c >= v_m else v_m)
-    up_peak = (q_flop + v_flop) / part.flop_per_s
     a_pair, a_fixed, a_seen = absorbed_coefficients(layer, sequences, new, tp, core)
     e_pair, e_fixed, e_seen = expanded_coefficients(layer, sequences, new, tp, core, w_expand)
     x_flop, x_fixed, x_seen = expansion_coefficients(layer, sequences, tp, part, core, w_expand)
+    a_latency, e_latency = 2.0 * part.fixed_s + core.fixed_s, part.fixed_s + core.fixed_s
+    # Seconds: of a pair, of a seen token, of what is fixed.
+    a_c, a_m, a_0 = a_pair / compute_rate, a_seen / memory_rate, a_fixed / memory_rate
+    e_c, e_m, e_0 = e_pair / compute_rate, e_seen / memory_rate, e_fixed / memory_rate
+    x_c, x_m, x_0 = x_flop / part_compute, x_seen / part_memory, x_fixed / part_memory
+    a_once = a_latency + up_compute + up_memory
+    time, unseen, windowed = acc[A_TIME], 0.5 * new * (new - 1.0), layer.window < NO_WINDOW
     for c in range(contexts.size):
-        pairs = causal_pairs(new, contexts[c], window)
-        seen = min(contexts[c], window + new - 1.0)
-        a_c, a_size = a_pair * pairs / compute_rate, a_fixed + a_seen * seen
-        a_m = a_size / memory_rate
-        e_c, e_size = e_pair * pairs / compute_rate, e_fixed + e_seen * seen
-        e_m = e_size / memory_rate
-        x_c, x_size = x_flop * seen / part_compute, x_fixed + x_seen * seen
-        x_m = x_size / part_memory
-        a_latency, e_latency = 2.0 * part.fixed_s + fixed_s, part.fixed_s + fixed_s
-        a_compute = up_compute + (a_c if a_c >= a_m else 0.0)
-        a_memory = up_memory + (0.0 if a_c >= a_m else a_m)
-        e_compute = (x_c if x_c >= x_m else 0.0) + (e_c if e_c >= e_m else 0.0)
-        e_memory = (0.0 if x_c >= x_m else x_m) + (0.0 if e_c >= e_m else e_m)
-        absorbed = a_latency + (a_compute + a_memory) <= e_latency + (e_compute + e_memory)
+        seen = min(contexts[c], reach) if windowed else contexts[c]
+        pairs = causal_pairs(new, contexts[c], window) if windowed else new * contexts[c] - unseen
+        absorbed = a_once + max(a_c * pairs, a_0 + a_m * seen)
+        expanded = e_latency + max(x_c * seen, x_0 + x_m * seen) + max(e_c * pairs, e_0 + e_m * seen)
+        time[c] += count * min(absorbed, expanded)
+    if detail == DETAIL_TIME:
+        return
+    a_peak, e_peak, x_peak = a_pair / core.flop_per_s, e_pair / core.flop_per_s, x_flop / part.flop_per_s
+    up_peak, up_size = tally[PEAK] + (q_flop + v_flop) / part.flop_per_s, tally[MOVED] + q_size + v_size
+    for c in range(contexts.size):
+        pairs, seen = causal_pairs(new, contexts[c], window), min(contexts[c], reach)
+        ac, am = a_c * pairs, a_0 + a_m * seen
+        ec, em = e_c * pairs, e_0 + e_m * seen
+        xc, xm = x_c * seen, x_0 + x_m * seen
+        absorbed = a_once + max(ac, am) <= e_latency + max(xc, xm) + max(ec, em)
+        e_work = tally[PEAK] + x_peak * seen + e_peak * pairs
+        e_size = tally[MOVED] + x_fixed + e_fixed + (x_seen + e_seen) * seen
+        a_size = up_size + a_fixed + a_seen * seen
+        add_work(acc, c, count, up_peak + a_peak * pairs if absorbed else e_work, a_size if absorbed else e_size)
+        a_compute, e_compute = ac if ac >= am else 0.0, (xc if xc >= xm else 0.0) + (ec if ec >= em else 0.0)
+        a_memory, e_memory = 0.0 if ac >= am else am, (0.0 if xc >= xm else xm) + (0.0 if ec >= em else em)
         acc[A_LATENCY, c] += count * (a_latency if absorbed else e_latency)
-        acc[A_COMPUTE, c] += count * (a_compute if absorbed else e_compute)
-        acc[A_MEMORY, c] += count * (a_memory if absorbed else e_memory)
-        acc[A_CORE, c] += count * (
-            a_latency + (a_compute + a_memory) if absorbed else e_latency + (e_compute + e_memory)
-        )
-        a_peak = up_peak + a_pair * pairs / core.flop_per_s
-        e_peak = x_flop * seen / part.flop_per_s + e_pair * pairs / core.flop_per_s
-        acc[A_PEAK, c] += count * (tally[PEAK] + (a_peak if absorbed else e_peak))
-        acc[A_MOVED, c] += count * (tally[MOVED] + (q_size + v_size + a_size if absorbed else x_size + e_size))
+        acc[A_COMPUTE, c] += count * (up_compute + a_compute if absorbed else e_compute)
+        acc[A_MEMORY, c] += count * (up_memory + a_memory if absorbed else e_memory)
 
 
 @kernel
-def sum_mla_bound(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expand, bandwidth):
+def sum_mla_bound(acc, tally, layer, contexts, sequences, new, tp, part, core, w_expand, bandwidth, detail):
     """Add `count` layers of MLA of which each takes max(compute, memory, link), in the form with the smaller one."""
-    count, window = 1.0 * layer.count, 1.0 * layer.window
+    count, window, reach = 1.0 * layer.count, 1.0 * layer.window, layer.window + new - 1.0
     rows = sequences * new
     peak, moved, link = tally[PEAK], tally[MOVED], tally[LINK]
     q_flop, q_size = absorb_operation(layer, rows, tp, layer.qk_nope, part.w_out, part.w_act, part)
@@ -249,26 +266,32 @@ def sum_mla_bound(acc, tally, layer, contexts, sequences, new, tp, part, core, w
     a_pair, a_fixed, a_seen = absorbed_coefficients(layer, sequences, new, tp, core)
     e_pair, e_fixed, e_seen = expanded_coefficients(layer, sequences, new, tp, core, w_expand)
     x_flop, x_fixed, x_seen = expansion_coefficients(layer, sequences, tp, part, core, w_expand)
-    up_peak = (q_flop + v_flop) / part.flop_per_s
+    a_peak, e_peak, x_peak = a_pair / core.flop_per_s, e_pair / core.flop_per_s, x_flop / part.flop_per_s
+    a_first, a_size = peak + (q_flop + v_flop) / part.flop_per_s, moved + q_size + v_size + a_fixed
+    e_size, e_grows = moved + x_fixed + e_fixed, x_seen + e_seen
+    a_0, a_m, e_0, e_m = a_size / bandwidth, a_seen / bandwidth, e_size / bandwidth, e_grows / bandwidth
+    time, unseen, windowed = acc[A_TIME], 0.5 * new * (new - 1.0), layer.window < NO_WINDOW
     for c in range(contexts.size):
-        pairs = causal_pairs(new, contexts[c], window)
-        seen = min(contexts[c], window + new - 1.0)
-        a_compute = peak + up_peak + a_pair * pairs / core.flop_per_s
-        a_size = moved + q_size + v_size + a_fixed + a_seen * seen
-        e_compute = peak + x_flop * seen / part.flop_per_s + e_pair * pairs / core.flop_per_s
-        e_size = moved + x_fixed + x_seen * seen + e_fixed + e_seen * seen
-        a_roof = max(max(a_compute, a_size / bandwidth), link)
-        e_roof = max(max(e_compute, e_size / bandwidth), link)
-        absorbed = a_roof <= e_roof
-        compute = a_compute if absorbed else e_compute
-        size = a_size if absorbed else e_size
-        add_bound(acc, c, count, compute, size, size / bandwidth, link)
+        seen = min(contexts[c], reach) if windowed else contexts[c]
+        pairs = causal_pairs(new, contexts[c], window) if windowed else new * contexts[c] - unseen
+        absorbed = max(a_first + a_peak * pairs, a_0 + a_m * seen)
+        expanded = max(peak + x_peak * seen + e_peak * pairs, e_0 + e_m * seen)
+        time[c] += count * max(min(absorbed, expanded), link)
+    if detail == DETAIL_TIME:
+        return
+    for c in range(contexts.size):
+        pairs, seen = causal_pairs(new, contexts[c], window), min(contexts[c], reach)
+        ac, am = a_first + a_peak * pairs, a_0 + a_m * seen
+        ec, em = peak + x_peak * seen + e_peak * pairs, e_0 + e_m * seen
+        absorbed = max(max(ac, am), link) <= max(max(ec, em), link)
+        compute, memory = ac if absorbed else ec, am if absorbed else em
+        add_work(acc, c, count, compute, a_size + a_seen * seen if absorbed else e_size + e_grows * seen)
+        add_classes(acc, c, count, compute, memory, link)
 
 
 @kernel
 def add_cache(acc, layer, contexts, tp, w_kv):
     """Add the KV cache one sequence keeps in `count` layers on one rank [B]."""
-    per_token = layer.count * cache_bytes_per_token(layer, tp, w_kv)
-    window = 1.0 * layer.window
+    per_token, window, cache = layer.count * cache_bytes_per_token(layer, tp, w_kv), 1.0 * layer.window, acc[A_CACHE]
     for c in range(contexts.size):
-        acc[A_CACHE, c] += per_token * min(contexts[c], window)
+        cache[c] += per_token * min(contexts[c], window)

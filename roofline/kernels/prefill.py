@@ -10,12 +10,13 @@ from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.attention import (
     A_CACHE,
     A_COMPUTE,
-    A_CORE,
     A_LATENCY,
     A_MEMORY,
     A_MOVED,
     A_NETWORK,
     A_PEAK,
+    A_TIME,
+    DETAIL_CLASSES,
     ROWS,
 )
 from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
@@ -36,9 +37,11 @@ from roofline.kernels.step import (
     legality,
     serial_times,
     stage_times,
-    sum_layers,
+    sum_caches,
+    sum_cores,
+    tally_layers,
 )
-from roofline.kernels.sweep import TILE, Var, allocate, binding, clear, fill_missing, whole_groups
+from roofline.kernels.sweep import TILE, Var, allocate, binding, fill_missing, whole_groups
 from roofline.layout import Component, Limit
 
 _STEP, _SERIAL, _USER, _GPU = int(Var.STEP), int(Var.SERIAL), int(Var.USER_RATE), int(Var.GPU_RATE)
@@ -46,7 +49,7 @@ _MEMORY_VAR, _POWER, _ENERGY = int(Var.MEMORY), int(Var.POWER), int(Var.ENERGY)
 _MFU, _MBU, _COMPONENT, _CLASS = int(Var.MFU), int(Var.MBU), int(Var.COMPONENT), int(Var.CLASS_COMPUTE)
 _COMPONENTS = len(Component)
 _CORE, _PIPELINE = int(Component.ATTENTION_CORE), int(Component.PIPELINE)
-_NO_MEMORY, _NO_MATH, _NO_CONTEXT = int(Limit.MEMORY), int(Limit.MATH_TYPE), int(Limit.CONTEXT)
+_NO_MEMORY, _NO_MATH, _NO_CONTEXT = np.int64(Limit.MEMORY), np.int64(Limit.MATH_TYPE), np.int64(Limit.CONTEXT)
 
 
 class Sum(IntEnum):
@@ -94,19 +97,18 @@ def add_chunks(
     """Add the passes of chunks of `new` tokens that end at `contexts` to `sums` : float64[Sum + components].
 
     final : bool   the prompt's last chunk, after which one row a sequence meets the lm_head.
-    scratch : float64[4, SLOTS]; acc, times : a tile, as in `sweep`.
+    scratch : float64[3 + kinds, SLOTS]; acc, times : a tile, as in `sweep`.
     """
-    total, tally, first, last = scratch[0], scratch[1], scratch[2], scratch[3]
+    total, first, last, tallies = scratch[0], scratch[1], scratch[2], scratch[3:]
     n = contexts.size
-    clear(acc, total, n)
     k = np.empty(CONSTANTS)
     rows = sequences * new
     ends(first, last, model, machine, kit, deployment, rows, sequences if final else 0)
-    sum_layers(
-        acc, total, tally, model, layers, machine, kit, deployment, contexts, sequences, new, together * new, True
-    )
+    tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, together * new, True)
+    sum_cores(acc, tallies, model, layers, machine, kit, deployment, contexts, sequences, new, True, DETAIL_CLASSES)
     close_pass(k, total, first, last, model, machine, kit, deployment, rows)
-    whole, slow = times[0, :n], times[1, :n]
+    whole = times[0, :n]
+    slow = times[1, :n] if deployment.pp > 1 else whole
     stage_times(whole, slow, acc, k, model, deployment)
     for c in range(n):
         sums[_TIME] += flights * slow[c]
@@ -118,10 +120,12 @@ def add_chunks(
         sums[_MEMORY] += k[K_MEMORY] + acc[A_MEMORY, c]
         sums[_NETWORK] += k[K_NETWORK] + acc[A_NETWORK, c]
         sums[_LATENCY] += k[K_LATENCY] + acc[A_LATENCY, c]
-        sums[_PART + _CORE] += acc[A_CORE, c]
+        if kit.bound == 0:
+            sums[_PART + _CORE] += acc[A_TIME, c]
     for part in range(_COMPONENTS):
         sums[_PART + part] += n * (total[PARTS + part] + first[PARTS + part] + last[PARTS + part])
     if final:
+        sum_caches(acc, model, layers, kit, deployment, contexts)
         sums[_CACHE] = acc[A_CACHE, n - 1]
     if kit.bound == 1:
         serial_times(whole, slow, acc, k, model, deployment)
@@ -179,7 +183,7 @@ def prefill_cells(
     per_stage = flights / deployment.pp
     weights = weight_bytes(model, layers, kit, deployment)
     kept = stage_share(model, deployment) * ceil_div(batch, deployment.dp)
-    sums, scratch, tile = np.empty(_SUMS), np.empty((4, SLOTS)), np.empty(TILE)
+    sums, scratch, tile = np.empty(_SUMS), np.empty((3 + layers.size, SLOTS)), np.empty(TILE)
     acc, times = np.empty((ROWS, TILE)), np.empty((2, TILE))
     for c in range(lengths.size):
         isl = lengths[c]
@@ -293,7 +297,7 @@ def prefill_grid(
     views = [a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)]
     arguments = (
         out, slots, limit, bound, *views,
-        np.ascontiguousarray(batch, dtype=np.int64), np.ascontiguousarray(isl, dtype=np.int64), int(cached), int(chunk),
+        np.array(batch, dtype=np.int64, order="C"), np.array(isl, dtype=np.int64), int(cached), int(chunk),
     )  # fmt: skip
     run_jobs(_prefill, arguments, configs.size * batch.shape[1], parallel)
     return {"values": {v: out[slots[v]] for v in want}, "limit": limit, "bound": bound}

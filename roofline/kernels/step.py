@@ -6,17 +6,19 @@ import numpy as np
 
 from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.attention import (
+    A_CACHE,
     A_COMPUTE,
-    A_LATENCY,
-    A_MEMORY,
-    A_MOVED,
-    A_NETWORK,
     A_PEAK,
     A_SERIAL,
+    A_TIME,
+    DETAIL_CLASSES,
+    DETAIL_WORK,
     MLA,
-    add_bound,
+    ROWS,
     add_cache,
+    add_classes,
     add_projections,
+    add_work,
     query_width,
     sum_gqa,
     sum_mla,
@@ -51,13 +53,13 @@ _EMBEDDING, _LM_HEAD, _GATHER = (
 )
 _REDUCE, _ELEMENTWISE = np.int64(Operation.REDUCE_ATTENTION), np.int64(Operation.ELEMENTWISE)
 
-_RUNS = int(Limit.NONE)
-_HEADS = int(Limit.HEADS)
-_KV_HEADS = int(Limit.KV_HEADS)
-_EXPERTS = int(Limit.EXPERTS)
-_EXPERT_GROUP = int(Limit.EXPERT_GROUP)
-_LAYERS = int(Limit.LAYERS)
-_ACCELERATORS = int(Limit.ACCELERATORS)
+_RUNS = np.int64(Limit.NONE)
+_HEADS = np.int64(Limit.HEADS)
+_KV_HEADS = np.int64(Limit.KV_HEADS)
+_EXPERTS = np.int64(Limit.EXPERTS)
+_EXPERT_GROUP = np.int64(Limit.EXPERT_GROUP)
+_LAYERS = np.int64(Limit.LAYERS)
+_ACCELERATORS = np.int64(Limit.ACCELERATORS)
 
 
 @kernel
@@ -128,39 +130,76 @@ def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, pro
 
 
 @inlined
-def sum_layers(acc, total, tally, model, layers, machine, kit, deployment, contexts, sequences, new, tokens, prompt):
-    """Sum all layers of a pass into a tile of contexts.
+def tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, tokens, prompt):
+    """Tally every kind of layer apart from its attention core, and sum them.
 
-    acc : float64[attention.ROWS, n]   what depends on the context.
-    total : float64[ops.SLOTS]   what does not (components, fixed times).   tally : scratch of the same shape.
-    contexts : float64[n] tokens.   sequences : on one attention rank.   new : tokens a sequence.
+    tallies : float64[kinds, ops.SLOTS]   written, one row a kind.   total : float64[ops.SLOTS]   written.
+    sequences : on one attention rank.   new : tokens a sequence.   prompt : a prefill pass.
+    """
+    core = kit.context_core if prompt else kit.decode_core
+    clear_tally(total)
+    for i in range(model.first_layer, model.last_layer):
+        layer, tally = layers[i], tallies[i - model.first_layer]
+        layer_tally(tally, layer, model, machine, kit, deployment, sequences * new, tokens, prompt)
+        if layer.attention == _GQA:
+            tally[LATENCY] += core.fixed_s
+            tally[_CORE] += core.fixed_s
+        for slot in range(SLOTS):
+            total[slot] += layer.count * tally[slot]
+
+
+@kernel
+def sum_caches(acc, model, layers, kit, deployment, contexts):
+    """Sum the KV cache of one sequence over all layers into a tile of contexts [B]."""
+    for c in range(contexts.size):
+        acc[A_CACHE, c] = 0.0
+    for i in range(model.first_layer, model.last_layer):
+        add_cache(acc, layers[i], contexts, deployment.tp, kit.decode_core.w_weight)
+
+
+@inlined
+def sum_cores(acc, tallies, model, layers, machine, kit, deployment, contexts, sequences, new, prompt, detail):
+    """Sum what depends on the context over all layers of a pass into a tile of contexts.
+
+    acc : float64[attention.ROWS, n]   written but for the cache.   tallies : from `tally_layers`.
+    contexts : float64[n] tokens.   detail : which rows are asked for.
     """
     core = kit.context_core if prompt else kit.decode_core
     bound = kit.bound == 1
     tp, bandwidth = deployment.tp, machine.bytes_per_s
+    rows = ROWS if detail >= DETAIL_CLASSES else A_COMPUTE if detail >= DETAIL_WORK else A_PEAK
+    for row in range(rows):
+        if row != A_CACHE:
+            for c in range(contexts.size):
+                acc[row, c] = 0.0
     for i in range(model.first_layer, model.last_layer):
-        layer = layers[i]
-        layer_tally(tally, layer, model, machine, kit, deployment, sequences * new, tokens, prompt)
+        layer, tally = layers[i], tallies[i - model.first_layer]
         if layer.attention == MLA:
             if bound:
-                sum_mla_bound(acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth)
+                sum_mla_bound(
+                    acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth, detail
+                )
             else:
-                sum_mla(acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth)
+                sum_mla(
+                    acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth, detail
+                )
         elif layer.attention == _GQA:
-            tally[LATENCY] += core.fixed_s
-            tally[_CORE] += core.fixed_s
-            sum_gqa(acc, tally, layer, contexts, sequences, new, tp, core, bandwidth, bound)
+            sum_gqa(acc, tally, layer, contexts, sequences, new, tp, core, bandwidth, bound, detail)
         else:
-            for c in range(contexts.size):
-                if bound:
-                    memory = tally[MOVED] / bandwidth
-                    add_bound(acc, c, 1.0 * layer.count, tally[PEAK], tally[MOVED], memory, tally[LINK])
-                else:
-                    acc[A_PEAK, c] += layer.count * tally[PEAK]
-                    acc[A_MOVED, c] += layer.count * tally[MOVED]
-        add_cache(acc, layer, contexts, tp, kit.decode_core.w_weight)
-        for slot in range(SLOTS):
-            total[slot] += layer.count * tally[slot]
+            sum_without(acc, tally, 1.0 * layer.count, contexts.size, bandwidth, bound, detail)
+
+
+@kernel
+def sum_without(acc, tally, count, n, bandwidth, bound, detail):
+    """Add `count` layers without attention to each of n contexts; in series their times are in the tally alone."""
+    memory = tally[MOVED] / bandwidth
+    for c in range(n):
+        if bound:
+            acc[A_TIME, c] += count * max(max(tally[PEAK], memory), tally[LINK])
+        if detail >= DETAIL_WORK:
+            add_work(acc, c, count, tally[PEAK], tally[MOVED])
+        if bound and detail >= DETAIL_CLASSES:
+            add_classes(acc, c, count, tally[PEAK], memory, tally[LINK])
 
 
 @kernel
@@ -249,26 +288,30 @@ def close_pass(k, total, first, last, model, machine, kit, deployment, rows):
 def stage_times(whole, slowest, acc, k, model, deployment):
     """Sum of all stages and the slowest stage of a pass, for each context of a tile: equation (15).
 
-    whole, slowest : float64[n]   written [s]; equal without a pipeline.
+    whole, slowest : float64[n]   written [s]; may be one array without a pipeline, where they are equal.
     """
+    base, start, end, time = k[K_LAYERS], k[K_FIRST], k[K_LAST], acc[A_TIME]
+    if deployment.pp == 1:
+        for c in range(whole.size):
+            whole[c] = start + (base + time[c]) + end
+        return
     rho, tail = pipeline_shares(model, deployment)
-    piped = deployment.pp > 1
-    base, start, end = k[K_LAYERS], k[K_FIRST], k[K_LAST]
     for c in range(whole.size):
-        layers = base + (acc[A_LATENCY, c] + acc[A_COMPUTE, c] + acc[A_MEMORY, c] + acc[A_NETWORK, c])
-        total = start + layers + end
-        whole[c] = total
-        slowest[c] = max(start + rho * layers, tail * layers + end) if piped else total
+        layers = base + time[c]
+        whole[c] = start + layers + end
+        slowest[c] = max(start + rho * layers, tail * layers + end)
 
 
 @kernel
 def serial_times(whole, slowest, acc, k, model, deployment):
     """As `stage_times` with each layer's collectives after its other work (meant for `ideal`)."""
     rho, tail = pipeline_shares(model, deployment)
-    piped = deployment.pp > 1
-    start, end = k[K_SERIAL_FIRST], k[K_SERIAL_LAST]
+    start, end, time = k[K_SERIAL_FIRST], k[K_SERIAL_LAST], acc[A_SERIAL]
+    if deployment.pp == 1:
+        for c in range(whole.size):
+            whole[c] = start + time[c] + end
+        return
     for c in range(whole.size):
-        layers = acc[A_SERIAL, c]
-        total = start + layers + end
-        whole[c] = total
-        slowest[c] = max(start + rho * layers, tail * layers + end) if piped else total
+        layers = time[c]
+        whole[c] = start + layers + end
+        slowest[c] = max(start + rho * layers, tail * layers + end)

@@ -14,12 +14,15 @@ from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.attention import (
     A_CACHE,
     A_COMPUTE,
-    A_CORE,
     A_LATENCY,
     A_MEMORY,
     A_MOVED,
     A_NETWORK,
     A_PEAK,
+    A_TIME,
+    DETAIL_CLASSES,
+    DETAIL_TIME,
+    DETAIL_WORK,
     ROWS,
 )
 from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
@@ -40,11 +43,13 @@ from roofline.kernels.step import (
     legality,
     serial_times,
     stage_times,
-    sum_layers,
+    sum_caches,
+    sum_cores,
+    tally_layers,
 )
 from roofline.layout import Bound, Component, Limit
 
-TILE = 256  # contexts summed at a time: an accumulator of 18 KB
+TILE = 512  # contexts summed at a time: within the first-level cache, yet enough of them to pay for the calls
 
 
 class Var(IntEnum):
@@ -74,7 +79,7 @@ _CLASS = int(Var.CLASS_COMPUTE)
 _COMPONENTS = len(Component)
 _CORE, _PIPELINE = int(Component.ATTENTION_CORE), int(Component.PIPELINE)
 
-_NO_MEMORY, _NO_MATH, _NO_CONTEXT = int(Limit.MEMORY), int(Limit.MATH_TYPE), int(Limit.CONTEXT)
+_NO_MEMORY, _NO_MATH, _NO_CONTEXT = np.int64(Limit.MEMORY), np.int64(Limit.MATH_TYPE), np.int64(Limit.CONTEXT)
 _B_COMPUTE, _B_MEMORY = int(Bound.COMPUTE), int(Bound.MEMORY)
 _B_NETWORK, _B_LATENCY = int(Bound.NETWORK), int(Bound.LATENCY)
 
@@ -90,16 +95,6 @@ def fill_missing(out, limit, bound, i, b, start, stop, code):
     if bound.size > 0:
         for c in range(start, stop):
             bound[i, b, c] = 0
-
-
-@kernel
-def clear(acc, total, size):
-    """Zero an accumulator's first `size` contexts and a tally."""
-    for row in range(ROWS):
-        for c in range(size):
-            acc[row, c] = 0.0
-    for slot in range(SLOTS):
-        total[slot] = 0.0
 
 
 @kernel
@@ -121,80 +116,119 @@ def binding(compute, memory, network, latency):
 
 
 @inlined
+def detail_of(slots, bound, bounded):
+    """Which rows of the accumulator the wanted variables need."""
+    if bound.size > 0 or slots[_CLASS] >= 0 or (bounded and slots[_SERIAL] >= 0):
+        return DETAIL_CLASSES
+    if slots[_MFU] >= 0 or slots[_MBU] >= 0 or slots[_POWER] >= 0 or slots[_ENERGY] >= 0:
+        return DETAIL_WORK
+    return DETAIL_TIME
+
+
+@inlined
 def decode_cells(
-    out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs, batch, context, new
-):
-    """All contexts of one configuration at one batch."""
-    config = configs[i]
+    out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch, context, new, weights, detail,
+    tallies, ends_of, k, acc, times, spans,
+):  # fmt: skip
+    """All contexts of one configuration at one batch.
+
+    weights : B, of `memory.weight_bytes`.   spans : float64[tile, 2]   shortest and longest context of each tile.
+       tallies, ends_of, k, acc, times : scratch.
+    """
     n = context.size
-    if config.kit < 0:
-        fill_missing(out, limit, bound, i, b, 0, n, _NO_MATH)
-        return
-    model, machine = models[config.model], machines[config.machine]
-    kit, deployment = kits[config.kit], deployments[config.deployment]
-    code = legality(model, layers, machine, deployment)
-    if code != 0:
-        fill_missing(out, limit, bound, i, b, 0, n, code)
-        return
     flights = min(batch, deployment.pp)
     together = ceil_div(batch, flights)
     sequences = ceil_div(together, deployment.dp)
     rows, tokens = sequences * new, together * new
-
-    total, tally = np.empty(SLOTS), np.empty(SLOTS)
-    first, last, k = np.empty(SLOTS), np.empty(SLOTS), np.empty(CONSTANTS)
-    acc, times = np.empty((ROWS, TILE)), np.empty((4, TILE))
-    ends(first, last, model, machine, kit, deployment, rows, rows)
-
+    total, first, last = ends_of[0], ends_of[1], ends_of[2]
     kept = stage_share(model, deployment) * ceil_div(batch, deployment.dp)
-    held = weight_bytes(model, layers, kit, deployment)
-    held += work_bytes(model, layers, kit, deployment, rows, tokens, rows)
+    held = weights + work_bytes(model, layers, kit, deployment, rows, tokens, rows)
     capacity = capacity_bytes(machine)
     group = deployment.tp * deployment.pp * deployment.dp
-
+    piped = deployment.pp > 1
+    ready = False
+    longest = 1.0 * model.max_context
     for start in range(0, n, TILE):
         stop = min(start + TILE, n)
         size = stop - start
-        tile = context[start:stop]
-        clear(acc, total, size)
-        sum_layers(acc, total, tally, model, layers, machine, kit, deployment, tile, sequences, new, tokens, False)
-        close_pass(k, total, first, last, model, machine, kit, deployment, rows)
-        whole, step, slow, memory = times[0, :size], times[1, :size], times[2, :size], times[3, :size]
+        tile, reasons, edges = context[start:stop], limit[i, b, start:stop], spans[start // TILE]
+        # Memory grows with the context: where the longest of a tile runs, all do.
+        sum_caches(acc, model, layers, kit, deployment, edges)
+        hidden = 0
+        if slots[_MEMORY_VAR] >= 0 or held + kept * acc[A_CACHE, 1] > capacity or edges[1] > longest:
+            memory = times[2, :size]
+            sum_caches(acc, model, layers, kit, deployment, tile)
+            hidden = check_limits(memory, reasons, acc, tile, held, kept, capacity, longest)
+            if slots[_MEMORY_VAR] >= 0:
+                copy(out[slots[_MEMORY_VAR], i, b, start:stop], memory)
+        else:
+            for c in range(size):
+                reasons[c] = 0
+        if hidden == size:
+            hide_limited(out, slots, reasons, bound, i, b, start)
+            continue
+        if not ready:
+            tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, tokens, False)
+            ends(first, last, model, machine, kit, deployment, rows, rows)
+            close_pass(k, total, first, last, model, machine, kit, deployment, rows)
+            ready = True
+        sum_cores(acc, tallies, model, layers, machine, kit, deployment, tile, sequences, new, False, detail)
+        step = out[slots[_STEP], i, b, start:stop] if slots[_STEP] >= 0 else times[3, :size]
+        whole = times[0, :size] if piped else step
+        slow = times[1, :size] if piped else step
         stage_times(whole, slow, acc, k, model, deployment)
-        hops = k[K_HOPS]
-        for c in range(size):
-            step[c] = max(whole[c] + hops, flights * slow[c])
-            memory[c] = held + kept * acc[A_CACHE, c]
+        if piped:
+            close_pipe(step, whole, slow, k[K_HOPS], flights)
         _write_cells(
-            out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, memory,
+            out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, times[4, :size],
             machine, kit, deployment, batch, flights, group, new,
         )  # fmt: skip
         if slots[_SERIAL] >= 0:
             if kit.bound == 1:
-                serial_times(whole, slow, acc, k, model, deployment)
-                for c in range(size):
-                    out[slots[_SERIAL], i, b, start + c] = max(whole[c] + k[K_SERIAL_HOPS], flights * slow[c])
+                serial = out[slots[_SERIAL], i, b, start:stop]
+                serial_times(whole if piped else serial, slow if piped else serial, acc, k, model, deployment)
+                if piped:
+                    close_pipe(serial, whole, slow, k[K_SERIAL_HOPS], flights)
             else:
                 copy(out[slots[_SERIAL], i, b, start:stop], step)
-        for c in range(size):
-            reason = 0
-            reason = _NO_MEMORY if memory[c] > capacity else reason
-            reason = _NO_CONTEXT if tile[c] > model.max_context else reason
-            limit[i, b, start + c] = reason
-        _hide_limited(out, slots, limit, bound, i, b, start, stop)
+        if hidden > 0:
+            hide_limited(out, slots, reasons, bound, i, b, start)
+
+
+@kernel
+def close_pipe(step, whole, slow, hops, flights):
+    """Time of a decode step in a pipeline: the latency of one pass or the slowest stage, `flights` times over: (15)."""
+    for c in range(step.size):
+        step[c] = max(whole[c] + hops, flights * slow[c])
+
+
+@kernel
+def check_limits(memory, reasons, acc, tile, held, kept, capacity, most):
+    """Memory of each context of a tile and its `Limit`; returns how many have one."""
+    cache = acc[A_CACHE]
+    hidden = 0
+    for c in range(tile.size):
+        memory[c] = held + kept * cache[c]
+        hidden += 1 if (memory[c] > capacity) | (tile[c] > most) else 0
+    if hidden == 0:
+        for c in range(tile.size):
+            reasons[c] = 0
+        return hidden
+    for c in range(tile.size):
+        reason = _NO_MEMORY if memory[c] > capacity else 0
+        reasons[c] = _NO_CONTEXT if tile[c] > most else reason
+    return hidden
 
 
 @inlined
 def _write_cells(
-    out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, memory,
+    out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, power,
     machine, kit, deployment, batch, flights, group, new,
 ):  # fmt: skip
     """Write the wanted variables of a tile, one contiguous loop each."""
     size = step.size
     per_stage = flights / deployment.pp
     stop = start + size
-    if slots[_STEP] >= 0:
-        copy(out[slots[_STEP], i, b, start:stop], step)
     if slots[_USER] >= 0:
         row = out[slots[_USER], i, b, start:stop]
         for c in range(size):
@@ -204,18 +238,17 @@ def _write_cells(
         rate = batch * new / group
         for c in range(size):
             row[c] = rate / step[c]
-    if slots[_MEMORY_VAR] >= 0:
-        copy(out[slots[_MEMORY_VAR], i, b, start:stop], memory)
     if slots[_MFU] >= 0:
         row = out[slots[_MFU], i, b, start:stop]
         for c in range(size):
             row[c] = (k[K_PEAK] + acc[A_PEAK, c]) * per_stage / step[c]
     if slots[_MBU] >= 0:
         row = out[slots[_MBU], i, b, start:stop]
+        per_byte = per_stage / machine.bytes_per_s
         for c in range(size):
-            row[c] = (k[K_MOVED] + acc[A_MOVED, c]) / machine.bytes_per_s * per_stage / step[c]
+            row[c] = (k[K_MOVED] + acc[A_MOVED, c]) * per_byte / step[c]
     if slots[_POWER] >= 0 or slots[_ENERGY] >= 0:
-        _write_energy(out, slots, i, b, start, acc, k, step, machine, per_stage, group / (batch * new))
+        _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, group / (batch * new))
     if slots[_CLASS] >= 0:
         for c in range(size):
             out[slots[_CLASS], i, b, start + c] = k[K_COMPUTE] + acc[A_COMPUTE, c]
@@ -229,7 +262,7 @@ def _write_cells(
             for c in range(size):
                 row[c] = fixed
                 if part == _CORE:
-                    row[c] = fixed + acc[A_CORE, c]
+                    row[c] = fixed + acc[A_TIME, c]
                 elif part == _PIPELINE:
                     row[c] = step[c] - whole[c]
                 if kit.bound == 1:  # a layer has one time there, not one for each component
@@ -245,47 +278,66 @@ def _write_cells(
 
 
 @inlined
-def _write_energy(out, slots, i, b, start, acc, k, step, machine, per_stage, per_token):
+def _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, per_token):
     """Metered draw and J per token: equation (16)."""
+    peak, moved, per_byte = k[K_PEAK], k[K_MOVED], per_stage / machine.bytes_per_s
     for c in range(step.size):
-        compute_share = (k[K_PEAK] + acc[A_PEAK, c]) * per_stage / step[c]
-        memory_share = (k[K_MOVED] + acc[A_MOVED, c]) / machine.bytes_per_s * per_stage / step[c]
-        power = draw(machine, compute_share, memory_share)
-        if slots[_POWER] >= 0:
-            out[slots[_POWER], i, b, start + c] = power
-        if slots[_ENERGY] >= 0:
-            out[slots[_ENERGY], i, b, start + c] = power * step[c] * per_token
+        compute_share = (peak + acc[A_PEAK, c]) * per_stage / step[c]
+        memory_share = (moved + acc[A_MOVED, c]) * per_byte / step[c]
+        power[c] = draw(machine, compute_share, memory_share)
+    if slots[_POWER] >= 0:
+        copy(out[slots[_POWER], i, b, start : start + step.size], power)
+    if slots[_ENERGY] >= 0:
+        row = out[slots[_ENERGY], i, b, start : start + step.size]
+        for c in range(step.size):
+            row[c] = power[c] * step[c] * per_token
 
 
 @inlined
-def _hide_limited(out, slots, limit, bound, i, b, start, stop):
+def hide_limited(out, slots, reasons, bound, i, b, start):
     """NaN where a cell cannot run; what memory it would need stays."""
-    some = False
-    for c in range(start, stop):
-        some = some | (limit[i, b, c] != 0)
-    if not some:
-        return
     for v in range(out.shape[0]):
         if v == slots[_MEMORY_VAR]:
             continue
-        for c in range(start, stop):
-            if limit[i, b, c] != 0:
-                out[v, i, b, c] = np.nan
+        row = out[v, i, b, start : start + reasons.size]
+        for c in range(reasons.size):
+            row[c] = np.nan if reasons[c] != 0 else row[c]
     if bound.size > 0:
-        for c in range(start, stop):
-            if limit[i, b, c] != 0:
-                bound[i, b, c] = 0
+        row8 = bound[i, b, start : start + reasons.size]
+        for c in range(reasons.size):
+            row8[c] = 0 if reasons[c] != 0 else row8[c]
 
 
 @entry
 def _decode(
     out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, start, stop
 ):
+    tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((3, SLOTS))
+    k, acc, times = np.empty(CONSTANTS), np.empty((ROWS, TILE)), np.empty((5, TILE))
+    spans = np.empty((ceil_div(context.size, TILE), 2))
+    for tile in range(spans.shape[0]):
+        spans[tile, 0] = context[tile * TILE : (tile + 1) * TILE].min()
+        spans[tile, 1] = context[tile * TILE : (tile + 1) * TILE].max()
+    n_batch = batch.shape[1]
+    known, code, weights, detail = -1, 0, 0.0, 0
     for job in range(start, stop):
-        i, b = job // batch.shape[1], job % batch.shape[1]
+        i, b = job // n_batch, job % n_batch
+        config = configs[i]
+        if config.kit < 0:
+            fill_missing(out, limit, bound, i, b, 0, context.size, _NO_MATH)
+            continue
+        model, machine = models[config.model], machines[config.machine]
+        kit, deployment = kits[config.kit], deployments[config.deployment]
+        if i != known:
+            known, code = i, legality(model, layers, machine, deployment)
+            detail = detail_of(slots, bound, kit.bound == 1)
+            weights = weight_bytes(model, layers, kit, deployment) if code == 0 else 0.0
+        if code != 0:
+            fill_missing(out, limit, bound, i, b, 0, context.size, code)
+            continue
         decode_cells(
-            out, slots, limit, bound, i, b, models, layers, machines, kits, deployments, configs,
-            batch[i, b], context, new,
+            out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch[i, b], context, new,
+            weights, detail, tallies, ends_of, k, acc, times, spans,
         )  # fmt: skip
 
 
@@ -340,7 +392,7 @@ def decode_grid(
     views = [a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)]
     arguments = (
         out, slots, limit, bound, *views,
-        np.ascontiguousarray(batch, dtype=np.int64), np.ascontiguousarray(context, dtype=np.float64), int(new_tokens),
+        np.array(batch, dtype=np.int64, order="C"), np.array(context, dtype=np.float64), int(new_tokens),
     )  # fmt: skip
     run_jobs(_decode, arguments, configs.size * batch.shape[1], parallel)
     return {"values": {v: out[slots[v]] for v in want}, "limit": limit, "bound": bound}
