@@ -80,7 +80,7 @@ def sheets(name: str, kind: type[S], values: SheetLike | Sequence[SheetLike]) ->
     for sheet in found:
         if label(sheet) in taken:
             raise InputError(
-                f"{name}: {label(sheet)!r} is given twice; give a changed sheet its own id: .replace(id=...)"
+                f"{name}: {label(sheet)!r} is given twice; give a changed sheet a name of its own: .replace(name=...)"
             )
         taken.add(label(sheet))
     return found

@@ -305,7 +305,7 @@ def _dataset(
     components: bool,
 ) -> xr.Dataset:
     """Run a kernel for `variables` and label what it returns."""
-    from roofline.kernels.sweep import Var
+    from roofline.kernels.outputs import Var
 
     wanted = [int(Var[variable.kernel]) for variable in variables]
     first = int(Var.COMPONENT)

@@ -180,8 +180,8 @@ def _shortage(cell: xr.Dataset, grid: Grid, length: int, new: int, prompt: bool)
 
 def _largest_prompt_batch(grid: Grid, isl: int, too_large: int) -> int:
     """The largest batch of prompts that fits, by bisection below one that does not; 0 where not even one does."""
+    from roofline.kernels.outputs import Var
     from roofline.kernels.prefill import prefill_grid
-    from roofline.kernels.sweep import Var
 
     fits, lengths = 0, np.array([isl])
     while too_large - fits > 1:

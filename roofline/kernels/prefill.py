@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
@@ -21,6 +19,22 @@ from roofline.kernels.attention import (
 )
 from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
+from roofline.kernels.outputs import (
+    COMPONENTS,
+    CORE,
+    N_CONTEXT,
+    N_MATH,
+    N_MEMORY,
+    PIPELINE,
+    TILE,
+    V_COMPONENT,
+    V_MEMORY,
+    Var,
+    allocate,
+    binding,
+    fill_missing,
+    whole_groups,
+)
 from roofline.kernels.power import draw
 from roofline.kernels.step import (
     CONSTANTS,
@@ -41,39 +55,18 @@ from roofline.kernels.step import (
     sum_cores,
     tally_layers,
 )
-from roofline.kernels.sweep import TILE, Var, allocate, binding, fill_missing, whole_groups
-from roofline.layout import Component, Limit
 
-_STEP, _SERIAL, _USER, _GPU = int(Var.STEP), int(Var.SERIAL), int(Var.USER_RATE), int(Var.GPU_RATE)
-_MEMORY_VAR, _POWER, _ENERGY = int(Var.MEMORY), int(Var.POWER), int(Var.ENERGY)
-_MFU, _MBU, _COMPONENT, _CLASS = int(Var.MFU), int(Var.MBU), int(Var.COMPONENT), int(Var.CLASS_COMPUTE)
-_COMPONENTS = len(Component)
-_CORE, _PIPELINE = int(Component.ATTENTION_CORE), int(Component.PIPELINE)
-_NO_MEMORY, _NO_MATH, _NO_CONTEXT = np.int64(Limit.MEMORY), np.int64(Limit.MATH_TYPE), np.int64(Limit.CONTEXT)
-
-
-class Sum(IntEnum):
-    """What a prompt's chunks are summed in."""
-
-    TIME = 0  # s, all micro-batches of all chunks one after another through the slowest stage
-    SERIAL = 1
-    DRAIN = 2  # s, largest over chunks: all stages and hops beyond the slowest stage
-    SERIAL_DRAIN = 3
-    PEAK = 4  # s
-    MOVED = 5  # B
-    COMPUTE = 6
-    MEMORY = 7
-    NETWORK = 8
-    LATENCY = 9
-    WHOLE = 10  # s, sums of stages
-    CACHE = 11  # B of one sequence at the end
-    COMPONENT = 12
-
-
-_SUMS = int(Sum.COMPONENT) + _COMPONENTS
-_TIME, _SERIAL_TIME, _DRAIN, _SERIAL_DRAIN = int(Sum.TIME), int(Sum.SERIAL), int(Sum.DRAIN), int(Sum.SERIAL_DRAIN)
-_PEAK, _MOVED, _WHOLE, _CACHE, _PART = int(Sum.PEAK), int(Sum.MOVED), int(Sum.WHOLE), int(Sum.CACHE), int(Sum.COMPONENT)
-_COMPUTE, _MEMORY, _NETWORK, _LATENCY = int(Sum.COMPUTE), int(Sum.MEMORY), int(Sum.NETWORK), int(Sum.LATENCY)
+# What a prompt's chunks are summed in: one slot each, then one for each component.
+S_TIME = 0  # s, all micro-batches of all chunks one after another through the slowest stage
+S_SERIAL = 1  # s, the same with collectives after other work
+S_DRAIN = 2  # s, largest over chunks: all stages and hops beyond the slowest stage
+S_SERIAL_DRAIN = 3
+S_PEAK, S_MOVED = 4, 5  # s at dense peak, B
+S_COMPUTE, S_MEMORY, S_NETWORK, S_LATENCY = 6, 7, 8, 9  # s by class
+S_WHOLE = 10  # s, sums of stages
+S_CACHE = 11  # B of one sequence at the end
+S_PART = 12
+_SUMS = S_PART + COMPONENTS
 
 
 @kernel
@@ -94,7 +87,7 @@ def add_chunks(
     new,
     final,
 ):
-    """Add the passes of chunks of `new` tokens that end at `contexts` to `sums` : float64[Sum + components].
+    """Add the passes of chunks of `new` tokens that end at `contexts` to `sums` : float64[sums].
 
     final : bool   the prompt's last chunk, after which one row a sequence meets the lm_head.
     scratch : float64[3 + kinds, SLOTS]; acc, times : a tile, as in `sweep`.
@@ -111,32 +104,32 @@ def add_chunks(
     slow = times[1, :n] if deployment.pp > 1 else whole
     stage_times(whole, slow, acc, k, model, deployment)
     for c in range(n):
-        sums[_TIME] += flights * slow[c]
-        sums[_DRAIN] = max(sums[_DRAIN], whole[c] + k[K_HOPS] - slow[c])
-        sums[_WHOLE] += whole[c]
-        sums[_PEAK] += k[K_PEAK] + acc[A_PEAK, c]
-        sums[_MOVED] += k[K_MOVED] + acc[A_MOVED, c]
-        sums[_COMPUTE] += k[K_COMPUTE] + acc[A_COMPUTE, c]
-        sums[_MEMORY] += k[K_MEMORY] + acc[A_MEMORY, c]
-        sums[_NETWORK] += k[K_NETWORK] + acc[A_NETWORK, c]
-        sums[_LATENCY] += k[K_LATENCY] + acc[A_LATENCY, c]
+        sums[S_TIME] += flights * slow[c]
+        sums[S_DRAIN] = max(sums[S_DRAIN], whole[c] + k[K_HOPS] - slow[c])
+        sums[S_WHOLE] += whole[c]
+        sums[S_PEAK] += k[K_PEAK] + acc[A_PEAK, c]
+        sums[S_MOVED] += k[K_MOVED] + acc[A_MOVED, c]
+        sums[S_COMPUTE] += k[K_COMPUTE] + acc[A_COMPUTE, c]
+        sums[S_MEMORY] += k[K_MEMORY] + acc[A_MEMORY, c]
+        sums[S_NETWORK] += k[K_NETWORK] + acc[A_NETWORK, c]
+        sums[S_LATENCY] += k[K_LATENCY] + acc[A_LATENCY, c]
         if kit.bound == 0:
-            sums[_PART + _CORE] += acc[A_TIME, c]
-    for part in range(_COMPONENTS):
-        sums[_PART + part] += n * (total[PARTS + part] + first[PARTS + part] + last[PARTS + part])
+            sums[S_PART + CORE] += acc[A_TIME, c]
+    for part in range(COMPONENTS):
+        sums[S_PART + part] += n * (total[PARTS + part] + first[PARTS + part] + last[PARTS + part])
     if final:
         sum_caches(acc, model, layers, kit, deployment, contexts)
-        sums[_CACHE] = acc[A_CACHE, n - 1]
+        sums[S_CACHE] = acc[A_CACHE, n - 1]
     if kit.bound == 1:
         serial_times(whole, slow, acc, k, model, deployment)
         for c in range(n):
-            sums[_SERIAL_TIME] += flights * slow[c]
-            sums[_SERIAL_DRAIN] = max(sums[_SERIAL_DRAIN], whole[c] + k[K_SERIAL_HOPS] - slow[c])
+            sums[S_SERIAL] += flights * slow[c]
+            sums[S_SERIAL_DRAIN] = max(sums[S_SERIAL_DRAIN], whole[c] + k[K_SERIAL_HOPS] - slow[c])
 
 
 @inlined
 def prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk):
-    """Sum all chunks of a prompt; sums : float64[Sum + components], written."""
+    """Sum all chunks of a prompt; sums : float64[sums], written."""
     flights = min(batch, deployment.pp)
     together = ceil_div(batch, flights)
     sequences = ceil_div(together, deployment.dp)
@@ -168,7 +161,7 @@ def prefill_cells(
     """All prompt lengths of one configuration at one batch."""
     config = configs[i]
     if config.kit < 0:
-        fill_missing(out, limit, bound, i, b, 0, lengths.size, _NO_MATH)
+        fill_missing(out, limit, bound, i, b, 0, lengths.size, N_MATH)
         return
     model, machine = models[config.model], machines[config.machine]
     kit, deployment = kits[config.kit], deployments[config.deployment]
@@ -190,17 +183,17 @@ def prefill_cells(
         prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk)
         new = min(chunk, isl - cached)
         work = work_bytes(model, layers, kit, deployment, sequences * new, together * new, sequences)
-        memory = weights + kept * sums[_CACHE] + work
-        code = _NO_MEMORY if memory > capacity_bytes(machine) else 0
-        code = _NO_CONTEXT if isl > model.max_context else code
+        memory = weights + kept * sums[S_CACHE] + work
+        code = N_MEMORY if memory > capacity_bytes(machine) else 0
+        code = N_CONTEXT if isl > model.max_context else code
         if code != 0:
             fill_missing(out, limit, bound, i, b, c, c + 1, code)
-            if slots[_MEMORY_VAR] >= 0:
-                out[slots[_MEMORY_VAR], i, b, c] = memory
+            if slots[V_MEMORY] >= 0:
+                out[slots[V_MEMORY], i, b, c] = memory
             continue
         limit[i, b, c] = 0
-        time = sums[_TIME] + sums[_DRAIN]
-        serial = sums[_SERIAL_TIME] + sums[_SERIAL_DRAIN] if kit.bound == 1 else time
+        time = sums[S_TIME] + sums[S_DRAIN]
+        serial = sums[S_SERIAL] + sums[S_SERIAL_DRAIN] if kit.bound == 1 else time
         _write_prompt(
             out,
             slots,
@@ -223,22 +216,22 @@ def prefill_cells(
 
 @inlined
 def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, new, ideal):
-    compute_share = sums[_PEAK] * per_stage / time
-    memory_share = sums[_MOVED] / machine.bytes_per_s * per_stage / time
+    compute_share = sums[S_PEAK] * per_stage / time
+    memory_share = sums[S_MOVED] / machine.bytes_per_s * per_stage / time
     power = draw(machine, compute_share, memory_share)
     values = (
         time, serial, new / time, batch * new / (group * time), memory, power, group * power * time / (batch * new),
-        compute_share, memory_share, sums[_COMPUTE], sums[_MEMORY], sums[_NETWORK], sums[_LATENCY],
+        compute_share, memory_share, sums[S_COMPUTE], sums[S_MEMORY], sums[S_NETWORK], sums[S_LATENCY],
     )  # fmt: skip
     for v in range(len(values)):
         if slots[v] >= 0:
             out[slots[v], i, b, c] = values[v]
-    if slots[_COMPONENT] >= 0:
-        for part in range(_COMPONENTS):
-            value = time - sums[_WHOLE] if part == _PIPELINE else sums[_PART + part]
-            out[slots[_COMPONENT + part], i, b, c] = np.nan if ideal else value
+    if slots[V_COMPONENT] >= 0:
+        for part in range(COMPONENTS):
+            value = time - sums[S_WHOLE] if part == PIPELINE else sums[S_PART + part]
+            out[slots[V_COMPONENT + part], i, b, c] = np.nan if ideal else value
     if bound.size > 0:
-        bound[i, b, c] = binding(sums[_COMPUTE], sums[_MEMORY], sums[_NETWORK], sums[_LATENCY])
+        bound[i, b, c] = binding(sums[S_COMPUTE], sums[S_MEMORY], sums[S_NETWORK], sums[S_LATENCY])
 
 
 @entry

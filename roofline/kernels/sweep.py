@@ -6,8 +6,6 @@ cache. Every cell is computed by one thread in one order, so serial and parallel
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
@@ -27,6 +25,32 @@ from roofline.kernels.attention import (
 )
 from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
+from roofline.kernels.outputs import (
+    COMPONENTS,
+    CORE,
+    N_CONTEXT,
+    N_MATH,
+    N_MEMORY,
+    PIPELINE,
+    TILE,
+    V_CLASS,
+    V_COMPONENT,
+    V_ENERGY,
+    V_GPU,
+    V_MBU,
+    V_MEMORY,
+    V_MFU,
+    V_POWER,
+    V_SERIAL,
+    V_STEP,
+    V_USER,
+    Var,
+    allocate,
+    binding,
+    copy,
+    fill_missing,
+    whole_groups,
+)
 from roofline.kernels.power import draw
 from roofline.kernels.step import (
     CONSTANTS,
@@ -47,80 +71,14 @@ from roofline.kernels.step import (
     sum_cores,
     tally_layers,
 )
-from roofline.layout import Bound, Component, Limit
-
-TILE = 512  # contexts summed at a time: within the first-level cache, yet enough of them to pay for the calls
-
-
-class Var(IntEnum):
-    """What a sweep can write, one float64 per cell. Variables of a class or component are seconds of one pass."""
-
-    STEP = 0  # s
-    SERIAL = 1  # s, collectives after other work; equals STEP outside `ideal`
-    USER_RATE = 2  # tokens/s of one sequence
-    GPU_RATE = 3  # tokens/s per accelerator
-    MEMORY = 4  # B per accelerator
-    POWER = 5  # W per accelerator
-    ENERGY = 6  # J per token, accelerators only
-    MFU = 7  # share of peak compute used
-    MBU = 8  # share of memory bandwidth used
-    CLASS_COMPUTE = 9
-    CLASS_MEMORY = 10
-    CLASS_NETWORK = 11
-    CLASS_LATENCY = 12
-    COMPONENT = 13  # the first of len(layout.Component)
-
-
-VARIABLES = int(Var.COMPONENT) + len(Component)
-_STEP, _SERIAL, _USER, _GPU = int(Var.STEP), int(Var.SERIAL), int(Var.USER_RATE), int(Var.GPU_RATE)
-_MEMORY_VAR, _POWER, _ENERGY = int(Var.MEMORY), int(Var.POWER), int(Var.ENERGY)
-_MFU, _MBU, _COMPONENT = int(Var.MFU), int(Var.MBU), int(Var.COMPONENT)
-_CLASS = int(Var.CLASS_COMPUTE)
-_COMPONENTS = len(Component)
-_CORE, _PIPELINE = int(Component.ATTENTION_CORE), int(Component.PIPELINE)
-
-_NO_MEMORY, _NO_MATH, _NO_CONTEXT = np.int64(Limit.MEMORY), np.int64(Limit.MATH_TYPE), np.int64(Limit.CONTEXT)
-_B_COMPUTE, _B_MEMORY = int(Bound.COMPUTE), int(Bound.MEMORY)
-_B_NETWORK, _B_LATENCY = int(Bound.NETWORK), int(Bound.LATENCY)
-
-
-@kernel
-def fill_missing(out, limit, bound, i, b, start, stop, code):
-    """Mark cells that cannot run: NaN everywhere, with the reason."""
-    for v in range(out.shape[0]):
-        for c in range(start, stop):
-            out[v, i, b, c] = np.nan
-    for c in range(start, stop):
-        limit[i, b, c] = code
-    if bound.size > 0:
-        for c in range(start, stop):
-            bound[i, b, c] = 0
-
-
-@kernel
-def copy(target, source):
-    """Copy element by element: assignment of a slice compiles to much more code."""
-    for c in range(target.size):
-        target[c] = source[c]
-
-
-@kernel
-def binding(compute, memory, network, latency):
-    """Class with the largest share; the first on a tie."""
-    best, code = compute, _B_COMPUTE
-    code = _B_MEMORY if memory > best else code
-    best = max(best, memory)
-    code = _B_NETWORK if network > best else code
-    best = max(best, network)
-    return _B_LATENCY if latency > best else code
 
 
 @inlined
 def detail_of(slots, bound, bounded):
     """Which rows of the accumulator the wanted variables need."""
-    if bound.size > 0 or slots[_CLASS] >= 0 or (bounded and slots[_SERIAL] >= 0):
+    if bound.size > 0 or slots[V_CLASS] >= 0 or (bounded and slots[V_SERIAL] >= 0):
         return DETAIL_CLASSES
-    if slots[_MFU] >= 0 or slots[_MBU] >= 0 or slots[_POWER] >= 0 or slots[_ENERGY] >= 0:
+    if slots[V_MFU] >= 0 or slots[V_MBU] >= 0 or slots[V_POWER] >= 0 or slots[V_ENERGY] >= 0:
         return DETAIL_WORK
     return DETAIL_TIME
 
@@ -155,12 +113,12 @@ def decode_cells(
         # Memory grows with the context: where the longest of a tile runs, all do.
         sum_caches(acc, model, layers, kit, deployment, edges)
         hidden = 0
-        if slots[_MEMORY_VAR] >= 0 or held + kept * acc[A_CACHE, 1] > capacity or edges[1] > longest:
+        if slots[V_MEMORY] >= 0 or held + kept * acc[A_CACHE, 1] > capacity or edges[1] > longest:
             memory = times[2, :size]
             sum_caches(acc, model, layers, kit, deployment, tile)
             hidden = check_limits(memory, reasons, acc, tile, held, kept, capacity, longest)
-            if slots[_MEMORY_VAR] >= 0:
-                copy(out[slots[_MEMORY_VAR], i, b, start:stop], memory)
+            if slots[V_MEMORY] >= 0:
+                copy(out[slots[V_MEMORY], i, b, start:stop], memory)
         else:
             for c in range(size):
                 reasons[c] = 0
@@ -173,7 +131,7 @@ def decode_cells(
             close_pass(k, total, first, last, model, machine, kit, deployment, rows)
             ready = True
         sum_cores(acc, tallies, model, layers, machine, kit, deployment, tile, sequences, new, False, detail)
-        step = out[slots[_STEP], i, b, start:stop] if slots[_STEP] >= 0 else times[3, :size]
+        step = out[slots[V_STEP], i, b, start:stop] if slots[V_STEP] >= 0 else times[3, :size]
         whole = times[0, :size] if piped else step
         slow = times[1, :size] if piped else step
         stage_times(whole, slow, acc, k, model, deployment)
@@ -183,14 +141,14 @@ def decode_cells(
             out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, times[4, :size],
             machine, kit, deployment, batch, flights, group, new,
         )  # fmt: skip
-        if slots[_SERIAL] >= 0:
+        if slots[V_SERIAL] >= 0:
             if kit.bound == 1:
-                serial = out[slots[_SERIAL], i, b, start:stop]
+                serial = out[slots[V_SERIAL], i, b, start:stop]
                 serial_times(whole if piped else serial, slow if piped else serial, acc, k, model, deployment)
                 if piped:
                     close_pipe(serial, whole, slow, k[K_SERIAL_HOPS], flights)
             else:
-                copy(out[slots[_SERIAL], i, b, start:stop], step)
+                copy(out[slots[V_SERIAL], i, b, start:stop], step)
         if hidden > 0:
             hide_limited(out, slots, reasons, bound, i, b, start)
 
@@ -215,8 +173,8 @@ def check_limits(memory, reasons, acc, tile, held, kept, capacity, most):
             reasons[c] = 0
         return hidden
     for c in range(tile.size):
-        reason = _NO_MEMORY if memory[c] > capacity else 0
-        reasons[c] = _NO_CONTEXT if tile[c] > most else reason
+        reason = N_MEMORY if memory[c] > capacity else 0
+        reasons[c] = N_CONTEXT if tile[c] > most else reason
     return hidden
 
 
@@ -229,41 +187,41 @@ def _write_cells(
     size = step.size
     per_stage = flights / deployment.pp
     stop = start + size
-    if slots[_USER] >= 0:
-        row = out[slots[_USER], i, b, start:stop]
+    if slots[V_USER] >= 0:
+        row = out[slots[V_USER], i, b, start:stop]
         for c in range(size):
             row[c] = new / step[c]
-    if slots[_GPU] >= 0:
-        row = out[slots[_GPU], i, b, start:stop]
+    if slots[V_GPU] >= 0:
+        row = out[slots[V_GPU], i, b, start:stop]
         rate = batch * new / group
         for c in range(size):
             row[c] = rate / step[c]
-    if slots[_MFU] >= 0:
-        row = out[slots[_MFU], i, b, start:stop]
+    if slots[V_MFU] >= 0:
+        row = out[slots[V_MFU], i, b, start:stop]
         for c in range(size):
             row[c] = (k[K_PEAK] + acc[A_PEAK, c]) * per_stage / step[c]
-    if slots[_MBU] >= 0:
-        row = out[slots[_MBU], i, b, start:stop]
+    if slots[V_MBU] >= 0:
+        row = out[slots[V_MBU], i, b, start:stop]
         per_byte = per_stage / machine.bytes_per_s
         for c in range(size):
             row[c] = (k[K_MOVED] + acc[A_MOVED, c]) * per_byte / step[c]
-    if slots[_POWER] >= 0 or slots[_ENERGY] >= 0:
+    if slots[V_POWER] >= 0 or slots[V_ENERGY] >= 0:
         _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, group / (batch * new))
-    if slots[_CLASS] >= 0:
+    if slots[V_CLASS] >= 0:
         for c in range(size):
-            out[slots[_CLASS], i, b, start + c] = k[K_COMPUTE] + acc[A_COMPUTE, c]
-            out[slots[_CLASS + 1], i, b, start + c] = k[K_MEMORY] + acc[A_MEMORY, c]
-            out[slots[_CLASS + 2], i, b, start + c] = k[K_NETWORK] + acc[A_NETWORK, c]
-            out[slots[_CLASS + 3], i, b, start + c] = k[K_LATENCY] + acc[A_LATENCY, c]
-    if slots[_COMPONENT] >= 0:
-        for part in range(_COMPONENTS):
-            row = out[slots[_COMPONENT + part], i, b, start:stop]
+            out[slots[V_CLASS], i, b, start + c] = k[K_COMPUTE] + acc[A_COMPUTE, c]
+            out[slots[V_CLASS + 1], i, b, start + c] = k[K_MEMORY] + acc[A_MEMORY, c]
+            out[slots[V_CLASS + 2], i, b, start + c] = k[K_NETWORK] + acc[A_NETWORK, c]
+            out[slots[V_CLASS + 3], i, b, start + c] = k[K_LATENCY] + acc[A_LATENCY, c]
+    if slots[V_COMPONENT] >= 0:
+        for part in range(COMPONENTS):
+            row = out[slots[V_COMPONENT + part], i, b, start:stop]
             fixed = total[PARTS + part] + first[PARTS + part] + last[PARTS + part]
             for c in range(size):
                 row[c] = fixed
-                if part == _CORE:
+                if part == CORE:
                     row[c] = fixed + acc[A_TIME, c]
-                elif part == _PIPELINE:
+                elif part == PIPELINE:
                     row[c] = step[c] - whole[c]
                 if kit.bound == 1:  # a layer has one time there, not one for each component
                     row[c] = np.nan
@@ -285,10 +243,10 @@ def _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_sta
         compute_share = (peak + acc[A_PEAK, c]) * per_stage / step[c]
         memory_share = (moved + acc[A_MOVED, c]) * per_byte / step[c]
         power[c] = draw(machine, compute_share, memory_share)
-    if slots[_POWER] >= 0:
-        copy(out[slots[_POWER], i, b, start : start + step.size], power)
-    if slots[_ENERGY] >= 0:
-        row = out[slots[_ENERGY], i, b, start : start + step.size]
+    if slots[V_POWER] >= 0:
+        copy(out[slots[V_POWER], i, b, start : start + step.size], power)
+    if slots[V_ENERGY] >= 0:
+        row = out[slots[V_ENERGY], i, b, start : start + step.size]
         for c in range(step.size):
             row[c] = power[c] * step[c] * per_token
 
@@ -297,7 +255,7 @@ def _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_sta
 def hide_limited(out, slots, reasons, bound, i, b, start):
     """NaN where a cell cannot run; what memory it would need stays."""
     for v in range(out.shape[0]):
-        if v == slots[_MEMORY_VAR]:
+        if v == slots[V_MEMORY]:
             continue
         row = out[v, i, b, start : start + reasons.size]
         for c in range(reasons.size):
@@ -324,7 +282,7 @@ def _decode(
         i, b = job // n_batch, job % n_batch
         config = configs[i]
         if config.kit < 0:
-            fill_missing(out, limit, bound, i, b, 0, context.size, _NO_MATH)
+            fill_missing(out, limit, bound, i, b, 0, context.size, N_MATH)
             continue
         model, machine = models[config.model], machines[config.machine]
         kit, deployment = kits[config.kit], deployments[config.deployment]
@@ -339,26 +297,6 @@ def _decode(
             out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch[i, b], context, new,
             weights, detail, tallies, ends_of, k, acc, times, spans,
         )  # fmt: skip
-
-
-def allocate(want, shape, with_bound):
-    """Output arrays for `want` (an iterable of variable numbers) over `shape` = (config, batch, context)."""
-    want = [int(v) for v in want]
-    slots = np.full(VARIABLES, -1, dtype=np.int64)
-    slots[want] = np.arange(len(want))
-    out = np.empty((len(want), *shape), dtype=np.float64)
-    limit = np.empty(shape, dtype=np.int8)
-    bound = np.empty(shape if with_bound else (0, 0, 0), dtype=np.int8)
-    return out, slots, limit, bound
-
-
-def whole_groups(want):
-    """`want` with all four classes, or all components, where one of them is asked for: they are written together."""
-    wanted = {int(v) for v in want}
-    for group in (range(_CLASS, _CLASS + 4), range(_COMPONENT, VARIABLES)):
-        if wanted & set(group):
-            wanted |= set(group)
-    return sorted(wanted)
 
 
 def decode_grid(

@@ -147,7 +147,8 @@ def _best_of(
     duty: float,
 ) -> dict[str, Any]:
     """The best cell over recipes and deployments of one model on one system: arrays [batch, context]."""
-    from roofline.kernels.sweep import Var, decode_grid
+    from roofline.kernels.outputs import Var
+    from roofline.kernels.sweep import decode_grid
 
     want = {name: int(Var[kernel]) for name, (kernel, _, _) in _FIGURES.items()}
     degrees = np.array(grid.deployments.rows, dtype=np.int64)

@@ -105,6 +105,7 @@ class Sheet(Record):
         """This sheet with fields changed and everything validated again.
 
         A double underscore descends: `System.replace(scale_up__domain=8, accelerator__power__tdp_w=600)`.
+        A new name without a new id makes the id from the name, so that both sheets can stand on one axis.
         The sources of changed fields become a what-if of grade `estimated`.
         Raises `roofline.errors.InputError` for an unknown field or a value out of range.
         """
@@ -175,6 +176,8 @@ def _apply(record: R, tree: dict[str, Any], where: str) -> R:
         paths = [path for path in _paths(record, tree) if path.split(".")[0] not in ("sources", "id", "name", "notes")]
         given["sources"] = {**given.get("sources", {}), **dict.fromkeys(paths, what_if)}
     if isinstance(record, Sheet):
+        if "name" in tree and "id" not in tree:  # what is renamed is another sheet
+            given["id"] = "-".join(str(given["name"]).lower().split())
         given = _with_references(type(record), given, where)
     try:
         return type(record).model_validate(given)

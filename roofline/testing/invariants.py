@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.layout import Bound, Component, Limit
 from roofline.testing.records import (
     PARTS,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roofline.kernels.outputs import VARIABLES, Var
 from roofline.kernels.prefill import prefill_grid
-from roofline.kernels.sweep import VARIABLES, Var, decode_grid
+from roofline.kernels.sweep import decode_grid
 from roofline.layout import Component
 from roofline.testing.records import Array, Records, Setup, pack
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.testing import invariants as law
 from roofline.testing.records import Setup
 from roofline.testing.runs import run_decode, run_prefill

@@ -13,7 +13,7 @@ from numba import njit
 
 from roofline.kernels.capacity import largest_batches
 from roofline.kernels.moe import expert_load
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.layout import Limit
 from roofline.testing import invariants as law
 from roofline.testing.records import PARTS, RATES, Setup, idealised, pack

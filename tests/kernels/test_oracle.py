@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.layout import Bound, Component, Limit
 from roofline.testing.records import Setup, idealised
 from roofline.testing.runs import Run, run_decode, run_prefill

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.layout import Bound, Component
 from roofline.testing.records import PARTS, Setup
 from roofline.testing.runs import run_decode, run_prefill

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba.core import config as numba_config
 
-from roofline.kernels.sweep import Var
+from roofline.kernels.outputs import Var
 from roofline.layout import CONFIG, Limit
 from roofline.specs import Model, Recipe, System
 from roofline.specs.pack import pack, pack_deployments

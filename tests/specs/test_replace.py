@@ -107,3 +107,10 @@ def test_bad_change(box: System, change: dict[str, object], what: str) -> None:
     with pytest.raises(InputError, match=what) as caught:
         box.replace(**change)
     assert "replace" in str(caught.value)
+
+
+def test_a_new_name_is_another_sheet(box: System) -> None:
+    wide = box.replace(name="H200 wide", accelerator__memory__bytes_per_s=6e12)
+    assert (wide.name, wide.id) == ("H200 wide", "h200-wide")
+    assert box.replace(name="Anything", id="mine").id == "mine"
+    assert box.replace(kind="rack").id == box.id
