@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen.out.write_text(text + "\n", encoding="utf-8")
 
 
-def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[str, Callable[[], list]]:
+def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[str, Callable[[], list[Any]]]:
     """The wanted cases by name, in the order they run."""
     from bench import processes, sweeps
     from bench.plain import oracle_row
@@ -102,11 +103,11 @@ def quantity(value: float, unit: str) -> str:
 def share(value: float, name: str) -> str:
     """A ratio as people read it."""
     if name.startswith("times"):
-        return f"{value:,.3g} {name}"
+        return f"{value:,.0f} {name}" if value >= 100 else f"{value:.3g} {name}"
     return f"{100 * value:.3g} % {name}"
 
 
-def print_rows(rows: Sequence, facts: dict) -> None:
+def print_rows(rows: Sequence[Any], facts: dict[str, Any]) -> None:
     """One table of all figures."""
     title = f"{facts['cpu']}, {facts['cores']} cores, numba {facts['numba']}, numpy {facts['numpy']}, {facts['date']}"
     table = Table(title=title, title_justify="left")

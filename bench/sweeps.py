@@ -12,8 +12,9 @@ from numba.core import config as numba_config
 from bench.record import Row, Task, rates
 from bench.shapes import BLOCK_BYTES, Block, Fidelity, Shape, blocks
 from roofline.kernels._jit import run_jobs
+from roofline.kernels.outputs import Var, allocate
 from roofline.kernels.prefill import prefill_grid
-from roofline.kernels.sweep import Var, _decode, allocate, decode_grid
+from roofline.kernels.sweep import _decode, decode_grid
 
 EIGHT = (Var.STEP, Var.USER_RATE, Var.GPU_RATE, Var.MEMORY, Var.POWER, Var.ENERGY, Var.MFU, Var.MBU)
 LABELLED = (*EIGHT, Var.SERIAL)  # what roofline.decode asks for, with `bound`

@@ -26,6 +26,8 @@ _HOMES = {
     "InputError": "roofline.errors",
 }
 
+_MAKE_DATASETS = frozenset({"decode", "prefill", "rollup", "heatmap"})
+
 __all__ = [
     "Accelerator",
     "Efficiency",
@@ -58,6 +60,8 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(home), name)
+    if name in _MAKE_DATASETS:
+        import_module("roofline.report.accessor")  # ds.roofline is there as soon as a Dataset can be
     globals()[name] = value
     return value
 

@@ -1,0 +1,141 @@
+"""`ds.roofline`: what a Dataset of `decode`, `prefill` or `heatmap` can be asked, without naming a module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from roofline.errors import InputError, unknown_name
+from roofline.grid.variables import limit_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from roofline.rack.energy import Basis, Boundary
+
+_SMALLER_IS_BETTER = frozenset({"s", "J", "B", "W"})
+"""Units of which less is better: times, energies, memory, power. Of rates and shares more is."""
+
+_AXES = ("model", "system", "recipe", "deployment", "batch", "batch_per_gpu", "context", "isl")
+
+
+@xr.register_dataset_accessor("roofline")  # type: ignore[no-untyped-call]
+class RooflineAccessor:
+    """Methods of a result, as `ds.roofline.<method>`."""
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        self._ds = ds
+
+    def rollup(self, boundary: Boundary = "facility", basis: Basis = "metered", **options: Any) -> xr.Dataset:
+        """Energy at a boundary: `roofline.rollup` of this Dataset."""
+        from roofline.rack import rollup
+
+        return rollup(self._ds, boundary, basis, **options)
+
+    def best(
+        self, variable: str = "tokens_per_mwh", over: str | Iterable[str] = ("recipe", "deployment")
+    ) -> xr.Dataset:
+        """The cells with the best `variable` over some dims, with the labels of the winner as variables.
+
+        variable : more is better of rates and shares, less of seconds, joules, bytes and watts (by its `units`).
+        over : dims to choose from; those the Dataset does not have are left out.
+        Returns a Dataset without these dims; each becomes a variable that names the winner, and tp, pp, dp, ep, moe_tp
+        and accelerators follow the deployment. Where nothing runs the value is NaN, the names are '' (numbers NaN),
+        and `limit` is that of the last candidate.
+        Raises InputError for an unknown variable or dim.
+        """
+        values = self._variable(variable)
+        dims = [over] if isinstance(over, str) else list(over)
+        for dim in dims:
+            if dim not in _AXES:
+                raise unknown_name("axis", dim, _AXES)
+        dims = [dim for dim in dims if dim in self._ds.dims]
+        if not dims:
+            return self._ds
+        worst = np.inf if values.attrs.get("units") in _SMALLER_IS_BETTER else -np.inf
+        stacked = self._ds.reset_coords().stack(_candidate=dims, create_index=False)
+        ranked = stacked[variable].fillna(worst)
+        at = ranked.argmin("_candidate") if worst > 0 else ranked.argmax("_candidate")
+        runs = stacked[variable].notnull().any("_candidate")
+        at = at.where(runs, stacked.sizes["_candidate"] - 1).astype(np.int64)
+        found = stacked.isel(_candidate=at)
+        for name in (*dims, "tp", "pp", "dp", "ep", "moe_tp", "accelerators"):
+            if name in found.variables:
+                missing: Any = "" if found[name].dtype == object else np.nan
+                found[name] = found[name].where(runs, missing)
+        coords = [
+            name for name in self._ds.coords if name in found.variables and not set(self._ds[name].dims) & set(dims)
+        ]
+        return found.set_coords(coords).assign_attrs(self._ds.attrs)
+
+    def heatmap(
+        self,
+        variable: str | None = None,
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        rows: str = "model",
+        columns: str = "system",
+        out: str | Path | None = None,
+        title: str | None = None,
+    ) -> Figure:
+        """A heat map of one variable, a panel for each of `rows` x `columns`; other dims are reduced to their best.
+
+        variable : default tokens_per_mwh, else tokens_per_s_per_gpu.   x : default context or isl.   y : default batch.
+        out : also write it there (.png, .svg, .pdf).   Returns the matplotlib figure.
+        Raises InputError for an unknown name, where no cell has a value, and where `out` cannot be written.
+        """
+        from roofline.report.files import save_figure
+        from roofline.report.plots import heatmap
+
+        ds = self._ds
+        name = variable or ("tokens_per_mwh" if "tokens_per_mwh" in ds else "tokens_per_s_per_gpu")
+        self._variable(name)
+        across = x or self._first("context", "isl")
+        up = y or self._first("batch", "batch_per_gpu")
+        kept = (rows, columns, up, across)
+        for dim in kept:
+            if dim not in _AXES:
+                raise unknown_name("axis", dim, _AXES)
+            if dim not in ds.dims:
+                ds = ds.expand_dims(dim)
+        if len(set(kept)) < len(kept):
+            raise InputError(f"heatmap: x, y, rows and columns have to differ, not {', '.join(kept)}")
+        rest = [str(dim) for dim in ds[name].dims if dim not in kept]
+        shown = RooflineAccessor(ds).best(name, rest) if rest else ds
+        figure = heatmap(shown, name, x=across, y=up, rows=rows, columns=columns, title=title)
+        if out is not None:
+            save_figure(figure, out)
+        return figure
+
+    def reasons(self) -> xr.DataArray:
+        """Why each cell has no value, in words; '' where it has one. Shape of `limit`."""
+        limit = self._variable("limit")
+        words = np.full(limit.shape, "", dtype=object)
+        for code in np.unique(limit.values):
+            if code:
+                words[limit.values == code] = limit_reason(int(code))
+        return limit.copy(data=words).rename("reason").assign_attrs(long_name="why a cell has no value", units="")
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a table (.csv, .parquet) that stands alone or as arrays (.nc, .zarr)."""
+        from roofline.report.files import save
+
+        return save(self._ds, path)
+
+    def _variable(self, name: str) -> xr.DataArray:
+        if name not in self._ds.data_vars:
+            hint = "; roll it up first: ds.roofline.rollup()" if name == "tokens_per_mwh" else ""
+            raise InputError(str(unknown_name("variable", name, map(str, self._ds.data_vars))) + hint)
+        return self._ds[name]
+
+    def _first(self, *names: str) -> str:
+        for name in names:
+            if name in self._ds.coords:
+                return name
+        raise InputError(f"heatmap: the Dataset has none of {', '.join(names)}; name the axis")
