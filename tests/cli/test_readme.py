@@ -26,7 +26,10 @@ def test_the_readme_has_both() -> None:
 
 
 @pytest.mark.parametrize("code", PYTHON)
-def test_python_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_runs(
+    code: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out
 
