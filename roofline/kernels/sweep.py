@@ -17,6 +17,7 @@ from roofline.kernels.attention import (
     A_MOVED,
     A_NETWORK,
     A_PEAK,
+    A_SERIAL,
     A_TIME,
     DETAIL_CLASSES,
     DETAIL_TIME,
@@ -55,18 +56,22 @@ from roofline.kernels.power import draw
 from roofline.kernels.step import (
     CONSTANTS,
     K_COMPUTE,
+    K_FIRST,
     K_HOPS,
+    K_LAST,
     K_LATENCY,
+    K_LAYERS,
     K_MEMORY,
     K_MOVED,
     K_NETWORK,
     K_PEAK,
+    K_SERIAL_FIRST,
     K_SERIAL_HOPS,
+    K_SERIAL_LAST,
     close_pass,
     ends,
     legality,
-    serial_times,
-    stage_times,
+    pipeline_shares,
     sum_caches,
     sum_cores,
     tally_layers,
@@ -103,7 +108,6 @@ def decode_cells(
     held = weights + work_bytes(model, layers, kit, deployment, rows, tokens, rows)
     capacity = capacity_bytes(machine)
     group = deployment.tp * deployment.pp * deployment.dp
-    piped = deployment.pp > 1
     ready = False
     longest = 1.0 * model.max_context
     for start in range(0, n, TILE):
@@ -131,22 +135,16 @@ def decode_cells(
             close_pass(k, total, first, last, model, machine, kit, deployment, rows)
             ready = True
         sum_cores(acc, tallies, model, layers, machine, kit, deployment, tile, sequences, new, False, detail)
-        step = out[slots[V_STEP], i, b, start:stop] if slots[V_STEP] >= 0 else times[3, :size]
-        whole = times[0, :size] if piped else step
-        slow = times[1, :size] if piped else step
-        stage_times(whole, slow, acc, k, model, deployment)
-        if piped:
-            close_pipe(step, whole, slow, k[K_HOPS], flights)
+        step = out[slots[V_STEP], i, b, start:stop] if slots[V_STEP] >= 0 else times[0, :size]
+        step_times(step, acc[A_TIME], k[K_LAYERS], k[K_FIRST], k[K_LAST], k[K_HOPS], flights, model, deployment)
         _write_cells(
-            out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, times[4, :size],
+            out, slots, bound, i, b, start, acc, k, total, first, last, step, times[1, :size],
             machine, kit, deployment, batch, flights, group, new,
         )  # fmt: skip
         if slots[V_SERIAL] >= 0:
             if kit.bound == 1:
-                serial = out[slots[V_SERIAL], i, b, start:stop]
-                serial_times(whole if piped else serial, slow if piped else serial, acc, k, model, deployment)
-                if piped:
-                    close_pipe(serial, whole, slow, k[K_SERIAL_HOPS], flights)
+                serial, begin, end = out[slots[V_SERIAL], i, b, start:stop], k[K_SERIAL_FIRST], k[K_SERIAL_LAST]
+                step_times(serial, acc[A_SERIAL], 0.0, begin, end, k[K_SERIAL_HOPS], flights, model, deployment)
             else:
                 copy(out[slots[V_SERIAL], i, b, start:stop], step)
         if hidden > 0:
@@ -154,10 +152,21 @@ def decode_cells(
 
 
 @kernel
-def close_pipe(step, whole, slow, hops, flights):
-    """Time of a decode step in a pipeline: the latency of one pass or the slowest stage, `flights` times over: (15)."""
+def step_times(step, time, base, start, end, hops, flights, model, deployment):
+    """Time of a decode step at each context of a tile: one pass, or the slowest stage `flights` times over: (15).
+
+    step : float64[n]   written [s].   time : float64[n]   of the layers, beside `base` [s].
+    start, end, hops : before and after the layers, and between stages [s].
+    """
+    if deployment.pp == 1:
+        for c in range(step.size):
+            step[c] = start + (base + time[c]) + end
+        return
+    rho, tail = pipeline_shares(model, deployment)
     for c in range(step.size):
-        step[c] = max(whole[c] + hops, flights * slow[c])
+        layers = base + time[c]
+        slowest = max(start + rho * layers, tail * layers + end)
+        step[c] = max(start + layers + end + hops, flights * slowest)
 
 
 @kernel
@@ -180,7 +189,7 @@ def check_limits(memory, reasons, acc, tile, held, kept, capacity, most):
 
 @inlined
 def _write_cells(
-    out, slots, bound, i, b, start, acc, k, total, first, last, whole, step, power,
+    out, slots, bound, i, b, start, acc, k, total, first, last, step, power,
     machine, kit, deployment, batch, flights, group, new,
 ):  # fmt: skip
     """Write the wanted variables of a tile, one contiguous loop each."""
@@ -222,7 +231,7 @@ def _write_cells(
                 if part == CORE:
                     row[c] = fixed + acc[A_TIME, c]
                 elif part == PIPELINE:
-                    row[c] = step[c] - whole[c]
+                    row[c] = step[c] - (k[K_FIRST] + (k[K_LAYERS] + acc[A_TIME, c]) + k[K_LAST])
                 if kit.bound == 1:  # a layer has one time there, not one for each component
                     row[c] = np.nan
     if bound.size > 0:
@@ -271,7 +280,7 @@ def _decode(
     out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, start, stop
 ):
     tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((3, SLOTS))
-    k, acc, times = np.empty(CONSTANTS), np.empty((ROWS, TILE)), np.empty((5, TILE))
+    k, acc, times = np.empty(CONSTANTS), np.empty((ROWS, TILE)), np.empty((3, TILE))
     spans = np.empty((ceil_div(context.size, TILE), 2))
     for tile in range(spans.shape[0]):
         spans[tile, 0] = context[tile * TILE : (tile + 1) * TILE].min()
