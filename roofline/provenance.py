@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roofline import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 KEYS = ("fidelity", "boundary", "basis", "token_basis")
 """Attributes without which a figure cannot be compared with another; every table carries them as columns."""
@@ -47,9 +48,10 @@ def attributes(
 ) -> dict[str, str]:
     """Attributes for a result, all of them strings, so that any file format holds them.
 
-    sheets : id to digest of every sheet the result was made from.
+    sheets : id and digest of every sheet the result was made from; a changed sheet may share the id of its origin.
     """
-    listed = " ".join(f"{name}={value}" for name, value in sorted(dict(sheets).items()))
+    pairs = sheets.items() if isinstance(sheets, Mapping) else sheets
+    listed = " ".join(f"{name}={value}" for name, value in sorted(set(pairs)))
     return {
         "roofline_version": __version__,
         "fidelity": fidelity,

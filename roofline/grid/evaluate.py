@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from roofline import provenance
 from roofline.errors import InputError
 from roofline.grid import axes
-from roofline.grid.variables import BOUND_FLAGS, COMPONENTS, DECODE, LIMIT_FLAGS, PREFILL, WIDENED, Variable
+from roofline.grid.variables import BOUND_FLAGS, COMPONENTS, DECODE, LIMIT_FLAGS, PREFILL, VERIFY, WIDENED, Variable
 from roofline.layout import CONFIG, Component
 from roofline.specs import Facility, Model, Recipe, System
 from roofline.specs.pack import Fidelity, Packed, pack, pack_deployments, used_parts
@@ -32,6 +33,14 @@ Records = tuple[
 """models, layers, machines, kits, deployments, configs"""
 
 _DIMS = ("model", "system", "recipe", "deployment")
+
+
+def physical_memory() -> int:
+    """Memory of this machine [B]; where the system does not tell, more than any has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
 
 
 class Grid:
@@ -102,10 +111,19 @@ class Grid:
 
     def attributes(self, token_basis: str) -> dict[str, str]:
         """Provenance of a result of this grid."""
-        digests: dict[str, str] = {}
-        for sheet in (*self.models, *self.systems, *self.recipes):
-            digests.update(sheet.digests)
+        sheets = (*self.models, *self.systems, *self.recipes)
+        digests = [pair for sheet in sheets for pair in sheet.digests.items()]
         return provenance.attributes(fidelity=self.fidelity, token_basis=token_basis, sheets=digests)
+
+    def check_size(self, cells: int, variables: int) -> None:
+        """Raise `InputError` where the arrays of a result would not fit in this machine's memory."""
+        count = int(np.prod(self.shape)) * cells
+        size, there = count * (8 * variables + 2), physical_memory()
+        if size > there:
+            raise InputError(
+                f"the result would take {size / 1e9:,.1f} GB for {count:,} cells, of {there / 1e9:,.1f} GB of memory "
+                "here; give fewer batches, lengths or deployments, or evaluate in parts"
+            )
 
 
 def _labels(sheets: Sequence[Model] | Sequence[System] | Sequence[Recipe]) -> NDArray[np.object_]:
@@ -167,7 +185,8 @@ def decode(
     tp, pp, dp, ep, moe_tp : degrees, whose product is the deployment axis; or `deployments`, a list of mappings.
         ep defaults to 1, moe_tp to tp*dp/ep.
     batch : sequences in flight in one replica.   context : tokens, the new ones included.
-    new_tokens : tokens per sequence in the step; more than 1 to price the verification of a draft.
+    new_tokens : tokens per sequence in the step; more than 1 to price the verification of a draft: rates and energy
+        then count VERIFIED tokens, accepted or not, and there is no `tpot`.
     fidelity : `ideal` (a lower bound on time) or `kernel` (measured kernel efficiencies, no serving stack).
     facility : overrides the facility of the systems.
     components : also the time by component; their sum is the step time in `kernel`, in `ideal` there is none (NaN).
@@ -191,8 +210,8 @@ def decode(
         return result
 
     length = ("context", contexts, {"units": "1", "long_name": "context length, new tokens included"})
-    attributes = grid.attributes("output") | {"pass": "decode", "new_tokens": str(new)}
-    return _dataset(grid, DECODE, run, batches, length, attributes, components)
+    attributes = grid.attributes("output" if new == 1 else "verified") | {"pass": "decode", "new_tokens": str(new)}
+    return _dataset(grid, DECODE if new == 1 else VERIFY, run, batches, length, attributes, components)
 
 
 def prefill(
@@ -307,6 +326,7 @@ def _dataset(
     """Run a kernel for `variables` and label what it returns."""
     from roofline.kernels.outputs import Var
 
+    grid.check_size(batches.size * length[1].size, len(variables) + (len(Component) if components else 0))
     wanted = [int(Var[variable.kernel]) for variable in variables]
     first = int(Var.COMPONENT)
     if components:

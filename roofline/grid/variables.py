@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline.layout import LIMIT_MEANINGS, Bound, Component, Limit
 
@@ -24,21 +24,36 @@ DECODE = (
     Variable("tokens_per_s_per_user", "USER_RATE", "1/s", "output tokens per second of one sequence"),
     Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "output tokens per second per accelerator"),
     Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
-    Variable("power", "POWER", "W", "metered draw of one accelerator"),
+    Variable("power", "POWER", "W", "metered draw of the busiest accelerator"),
     Variable("joules_per_token", "ENERGY", "J", "energy per output token, accelerators only"),
-    Variable("mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute used"),
-    Variable("mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth used"),
+    Variable(
+        "mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute that the busiest accelerator uses"
+    ),
+    Variable(
+        "mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth that the busiest accelerator uses"
+    ),
 )
+
+VERIFY = tuple(
+    replace(variable, long_name=variable.long_name.replace("output token", "verified token"))
+    for variable in DECODE
+    if variable.name != "tpot"
+)
+"""A step of several new tokens: which of them are accepted is not known here, so they are not output."""
 
 PREFILL = (
     Variable("prefill_time", "STEP", "s", "time to process the prompts of the whole batch"),
     Variable("prefill_time_serial", "SERIAL", "s", "prefill time with collectives after all other work"),
     Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "computed input tokens per second per accelerator"),
     Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
-    Variable("power", "POWER", "W", "metered draw of one accelerator"),
+    Variable("power", "POWER", "W", "metered draw of the busiest accelerator"),
     Variable("joules_per_token", "ENERGY", "J", "energy per computed input token, accelerators only"),
-    Variable("mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute used"),
-    Variable("mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth used"),
+    Variable(
+        "mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute that the busiest accelerator uses"
+    ),
+    Variable(
+        "mbu", "MBU", "1", "memory bandwidth utilisation: share of memory bandwidth that the busiest accelerator uses"
+    ),
 )
 
 COMPONENTS = {component: component.name.lower() for component in Component}

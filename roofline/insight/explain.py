@@ -70,7 +70,7 @@ class OperationRow:
     weight_only: bool  # operands widened because the part lacks their arithmetic
     peak_flop_per_s: float  # dense peak of that arithmetic; NaN where none
     eta_compute: float
-    eta_memory: float
+    eta_memory: float  # of a collective: share of the link rate
     fixed_s: float
     source: str  # of the efficiency
     grade: str

@@ -6,7 +6,6 @@ import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.attention import (
-    A_CACHE,
     A_COMPUTE,
     A_LATENCY,
     A_MEMORY,
@@ -17,7 +16,7 @@ from roofline.kernels.attention import (
     DETAIL_CLASSES,
     ROWS,
 )
-from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
+from roofline.kernels.memory import cache_bytes_per_sequence, capacity_bytes, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
     COMPONENTS,
@@ -51,7 +50,6 @@ from roofline.kernels.step import (
     legality,
     serial_times,
     stage_times,
-    sum_caches,
     sum_cores,
     tally_layers,
 )
@@ -64,8 +62,7 @@ S_SERIAL_DRAIN = 3
 S_PEAK, S_MOVED = 4, 5  # s at dense peak, B
 S_COMPUTE, S_MEMORY, S_NETWORK, S_LATENCY = 6, 7, 8, 9  # s by class
 S_WHOLE = 10  # s, sums of stages
-S_CACHE = 11  # B of one sequence at the end
-S_PART = 12
+S_PART = 11
 _SUMS = S_PART + COMPONENTS
 
 
@@ -117,9 +114,6 @@ def add_chunks(
             sums[S_PART + CORE] += acc[A_TIME, c]
     for part in range(COMPONENTS):
         sums[S_PART + part] += n * (total[PARTS + part] + first[PARTS + part] + last[PARTS + part])
-    if final:
-        sum_caches(acc, model, layers, kit, deployment, contexts)
-        sums[S_CACHE] = acc[A_CACHE, n - 1]
     if kit.bound == 1:
         serial_times(whole, slow, acc, k, model, deployment)
         for c in range(n):
@@ -175,22 +169,22 @@ def prefill_cells(
     group = deployment.tp * deployment.pp * deployment.dp
     per_stage = flights / deployment.pp
     weights = weight_bytes(model, layers, kit, deployment)
-    kept = stage_share(model, deployment) * ceil_div(batch, deployment.dp)
+    held = ceil_div(batch, deployment.dp)
     sums, scratch, tile = np.empty(_SUMS), np.empty((3 + layers.size, SLOTS)), np.empty(TILE)
     acc, times = np.empty((ROWS, TILE)), np.empty((2, TILE))
     for c in range(lengths.size):
         isl = lengths[c]
-        prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk)
         new = min(chunk, isl - cached)
-        work = work_bytes(model, layers, kit, deployment, sequences * new, together * new, sequences)
-        memory = weights + kept * sums[S_CACHE] + work
+        memory = weights + work_bytes(model, layers, kit, deployment, sequences * new, together * new, sequences)
+        memory += held * cache_bytes_per_sequence(model, layers, kit, deployment, 1.0 * isl)
         code = N_MEMORY if memory > capacity_bytes(machine) else 0
         code = N_CONTEXT if isl > model.max_context else code
-        if code != 0:
+        if code != 0:  # before any chunk is summed: a prompt can be long
             fill_missing(out, limit, bound, i, b, c, c + 1, code)
             if slots[V_MEMORY] >= 0:
                 out[slots[V_MEMORY], i, b, c] = memory
             continue
+        prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk)
         limit[i, b, c] = 0
         time = sums[S_TIME] + sums[S_DRAIN]
         serial = sums[S_SERIAL] + sums[S_SERIAL_DRAIN] if kit.bound == 1 else time

@@ -153,6 +153,7 @@ def _best_of(
     want = {name: int(Var[kernel]) for name, (kernel, _, _) in _FIGURES.items()}
     degrees = np.array(grid.deployments.rows, dtype=np.int64)
     group = degrees[:, 0] * degrees[:, 1] * degrees[:, 2]
+    grid.check_size(batches.size * contexts.size, len(want) + 3)
     recipes, rows = grid.shape[2], len(group)
     per_config = np.tile(group[:, None] * batches[None, :], (recipes, 1))
     result = decode_grid(*grid.records(), per_config, contexts, want=list(want.values()), with_bound=False)

@@ -27,6 +27,11 @@ BOUNDARIES: tuple[str, ...] = get_args(Boundary)
 BASES: tuple[str, ...] = get_args(Basis)
 
 JOULES_PER_MWH = 3.6e9
+_NEEDED = (
+    *("power", "tokens_per_s_per_gpu", "accelerators", "system_accelerators", "tdp_w", "idle_w", "host_w", "max_w"),
+    *("psu_rated_w", "psu_load", "psu_efficiency", "pue", "vintage", "provisioned_w"),
+)
+"""What a roll-up reads of a Dataset."""
 NAMEPLATE = "nameplate"
 
 
@@ -174,7 +179,7 @@ def rollup(
     outside (0, 1], or another kind of Dataset.
     """
     check(boundary, basis, duty, vintage)
-    missing = [name for name in ("power", "tokens_per_s_per_gpu", "host_w", "psu_load") if name not in ds.variables]
+    missing = [name for name in _NEEDED if name not in getattr(ds, "variables", ())]
     if missing:
         raise InputError(f"rollup: the Dataset has no {', '.join(missing)}; give one that decode or prefill returned")
     dims = ds["power"].dims

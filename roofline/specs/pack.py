@@ -109,9 +109,10 @@ def _efficiency_of(
     """The entry of an efficiency table for a part: by its weights where they set the kernel, else the wider operand."""
     weights, activations = formats.weights, formats.activations
     dequantised = FORMATS[weights].bits < FORMATS[activations].bits
-    if weights in table and (FORMATS[weights].math == math or (dequantised and weights in ("int4", "int8"))):
+    weight_only = weights in ("int4", "int8")  # what sheets measured of these are weight-only kernels
+    if weights in table and (dequantised if weight_only else FORMATS[weights].math == math):
         return weights, table[weights]
-    wanted: Format = activations if dequantised else weights
+    wanted: Format = activations if dequantised else "fp8" if weights == "int8" else weights
     for name in (wanted, *_FALLBACK[wanted]):
         if name in table:
             return name, table[name]

@@ -243,3 +243,28 @@ def test_components_come_only_when_asked_for() -> None:
     ds = rl.decode("llama-3.1-8b", "dgx-h100", "fp8", batch=1, context=128)
     assert "component_time" not in ds
     assert "component" not in ds.dims
+
+
+def test_several_new_tokens_are_verified_not_output() -> None:
+    """Which drafts are accepted is not known to a pass, so nothing of it may be called output."""
+    one = rl.decode("llama-3.1-8b", "dgx-h100", "fp8", batch=8, context=2048)
+    four = rl.decode("llama-3.1-8b", "dgx-h100", "fp8", batch=8, context=2048, new_tokens=4)
+    assert one.attrs["token_basis"] == "output"
+    assert four.attrs["token_basis"] == "verified"
+    assert "tpot" in one
+    assert "tpot" not in four
+    assert not [v.attrs["long_name"] for v in four.data_vars.values() if "output token" in v.attrs["long_name"]]
+    assert "verified tokens" in rl.rollup(four)["tokens_per_mwh"].attrs["long_name"]
+
+
+def test_a_grid_larger_than_memory_is_refused_before_it_is_made() -> None:
+    with pytest.raises(rl.InputError, match=r"the result would take .* GB .* fewer batches"):
+        rl.decode("llama-3.1-8b", "dgx-h100", "fp8", batch=range(1, 100_001), context=range(1, 100_001))
+
+
+def test_a_changed_sheet_and_its_origin_are_both_in_the_provenance() -> None:
+    wide = rl.System.load("dgx-h200").replace(name="wide", accelerator__memory__bytes_per_s=6e12)
+    ds = rl.decode("llama-3.1-8b", ["dgx-h200", wide], "fp8", batch=1, context=2048)
+    sheets = ds.attrs["sheets"].split()
+    for system in (rl.System.load("dgx-h200"), wide):
+        assert f"accelerator/h200-sxm={system.accelerator.digest}" in sheets

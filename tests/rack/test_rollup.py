@@ -175,10 +175,10 @@ def test_bad_options_are_named(ds: xr.Dataset) -> None:
         rl.rollup(one, "rack", "provisioned", vintage="semianalysis-v1")
     with pytest.raises(rl.InputError, match="vintage 'semianalysis-v1' is a provisioned figure"):
         rl.rollup(one, vintage="semianalysis-v1")
-    with pytest.raises(rl.InputError, match="the Dataset has no power, tokens_per_s_per_gpu, host_w, psu_load"):
+    with pytest.raises(rl.InputError, match="the Dataset has no power, tokens_per_s_per_gpu"):
         rl.rollup(xr.Dataset())
     best = best_over_deployments("llama-3.1-8b", "dgx-h100", batch_per_gpu=1, context=128, recipes="bf16")
-    with pytest.raises(rl.InputError, match="the Dataset has no host_w, psu_load"):
+    with pytest.raises(rl.InputError, match="the Dataset has no system_accelerators, tdp_w"):
         rl.rollup(best)
 
 
@@ -187,3 +187,13 @@ def test_a_vintage_one_system_lacks_is_refused_by_its_name() -> None:
     bare = rl.decode("llama-3.1-8b", ["dgx-h100", "l40s"], "bf16", batch=1, context=128)
     with pytest.raises(rl.InputError, match="vintage 'semianalysis-v1': none of l40s-x8; these systems have"):
         rl.rollup(bare, basis="provisioned", vintage="semianalysis-v1")
+
+
+def test_another_kind_of_dataset_is_refused_with_what_it_lacks() -> None:
+    ds = rl.decode("llama-3.1-8b", "dgx-h100", "fp8", batch=8, context=2048)
+    with pytest.raises(rl.InputError, match="no accelerators"):
+        rl.rollup(ds.isel(deployment=0, drop=True))
+    with pytest.raises(rl.InputError, match="no pue"):
+        rl.rollup(ds.drop_vars("pue"))
+    with pytest.raises(rl.InputError, match="no power"):
+        rl.rollup(None)  # type: ignore[arg-type]

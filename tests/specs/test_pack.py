@@ -116,7 +116,7 @@ def test_a_dense_model_needs_no_arithmetic_for_experts() -> None:
         ("h100-sxm", "mxfp4", "mxfp4", "fp8_block"),
         ("h100-sxm", "fp16", "fp16", "bf16"),
         ("h100-sxm", "fp32", "fp32", "bf16"),
-        ("h100-sxm", "int8", "int8", "int8"),
+        ("h100-sxm", "int8", "int8", "fp8"),  # both operands: not the weight-only kernel of the sheet
         ("h100-sxm", "int4", "bf16", "bf16"),  # its sheet has no int4: as wide as its activations
         ("a100-80-sxm", "int4", "bf16", "int4"),
         ("a100-80-sxm", "int8", "bf16", "int8"),  # weight-only
