@@ -169,6 +169,38 @@ def test_efficiency_is_physical(stem):
     assert sheet.collectives.one_shot_s <= sheet.collectives.two_shot_s
 
 
+@pytest.mark.parametrize(("box", "rack"), [("b200", "gb200"), ("b300", "gb300")])
+@pytest.mark.parametrize("kind", ["gemm", "experts", "decode_attention", "context_attention"])
+def test_the_same_chip_is_as_good_in_a_box_as_in_a_rack(box, rack, kind):
+    one, other = (getattr(Efficiency.load(stem).operations, kind) for stem in (box, rack))
+    assert one.keys() == other.keys()
+    for fmt in one:
+        for number in ("eta_compute", "eta_memory", "fixed_s"):
+            a, b = getattr(one[fmt], number), getattr(other[fmt], number)
+            assert max(a, b) <= 1.3 * min(a, b), (fmt, number, a, b)
+
+
+@pytest.mark.parametrize(("box", "rack"), [("b200", "gb200"), ("b300", "gb300")])
+def test_a_rack_exchanges_like_the_box_of_its_chip(box, rack):
+    """No group of 8 was measured in a rack; all-reduce was, on up to 16 GPUs of one."""
+    one, other = (Efficiency.load(stem).collectives for stem in (box, rack))
+    assert (one.eta_exchange, one.eta_gather, one.exchange_s) == (
+        other.eta_exchange,
+        other.eta_gather,
+        other.exchange_s,
+    )
+    assert Efficiency.load(rack).sources["collectives.eta_exchange"].grade == "estimated"
+    assert other.two_shot_s == Efficiency.load("gb300").collectives.two_shot_s
+
+
+@pytest.mark.parametrize("stem", list_specs("efficiency"))
+def test_a_prompt_reads_as_fast_as_decode_does(stem):
+    operations = Efficiency.load(stem).operations
+    for fmt, entry in operations.context_attention.items():
+        assert entry.eta_memory == operations.decode_attention[fmt].eta_memory
+        assert entry.eta_compute < 0.7
+
+
 def test_h100_gemms_reproduce_measured_calls():
     """Shortest call and share of bandwidth at one row, shares of peak at 8192 rows, as tabled for the library named."""
     part, gemm = Accelerator.load("h100-sxm"), Efficiency.load("h100").operations.gemm

@@ -17,7 +17,7 @@ import argparse
 import csv
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ Row = dict[str, str]
 Array = NDArray[np.float64]
 
 SHEETS = Path(__file__).resolve().parents[1] / "hardware_specs"
-FAMILIES = {  # sheet: (system in the tables, accelerator sheet, switches reduce)
+FAMILIES = {  # sheet: (system in the tables, accelerator sheet, switches reduce: from NVLink 4 on)
     "h100": ("h100_sxm", "h100-sxm", True),
     "h200": ("h200_sxm", "h200-sxm", True),
     "b200": ("b200_sxm", "b200-hgx", True),
@@ -39,6 +39,7 @@ FAMILIES = {  # sheet: (system in the tables, accelerator sheet, switches reduce
     "l40s": ("l40s", "l40s", False),
     "a100": ("a100_sxm", "a100-80-sxm", False),
 }
+SHARED_BUS = ("l40s",)  # systems as in the tables: no links of their own, PCIe
 FORMATS = {
     "bfloat16": ("bf16", 2.0),
     "fp8": ("fp8", 1.0),
@@ -51,9 +52,10 @@ MATH = {"bf16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "nvfp4": "fp4", "int8"
 ATTENTION = {"bfloat16/kv_bfloat16": "bf16", "fp8/kv_fp8": "fp8"}
 HOP_S = 0.5e-6  # as in the system sheets: it is part of what was measured, not of the fixed time
 ATTENTION_FLOOR_S = (7e-6, 11e-6)  # smallest decode attention of any library and part in the tables
+SAME_CHIP = {name: pair for pair in (("b200", "gb200"), ("b300", "gb300")) for name in pair}  # in a box, in a rack
 EXPERT_FLOOR_S = (25e-6, 48e-6)  # gate to finalize where nothing binds; larger blocks alone do not show it
 GEMM_FLOOR_S = (2e-6, 12e-6)
-FEW_TOKENS, MANY_TOKENS = 256, 4096  # expert blocks: bound by weights, bound by matrix work
+FEW_TOKENS, MANY_TOKENS = 256, 16384  # expert blocks: bound by weights, bound by matrix work
 # Typical expert block behind the tabled bins: tells how many bytes are permuted for each FLOP, equation (8) beside it.
 HIDDEN, INNER = 4096.0, 1536.0
 PERMUTE_BYTES_PER_FLOP = (8 * HIDDEN + 6 * INNER) / (6 * HIDDEN * INNER)
@@ -131,9 +133,9 @@ class Part:
         return cls(peaks, float(sheet["memory"]["bytes_per_s"]), float(sheet["scale_up_bytes_per_s"]))
 
 
-def search(points: Points, floor: tuple[float, float], library: str) -> Fit:
-    """Least absolute log error over (fixed, eta_compute, eta_memory), etas in (0, 1], fixed within `floor`."""
-    span = [floor, (0.03, 1.0), (0.03, 1.0)]
+def search(points: Points, floor: tuple[float, float], library: str, eta_memory: float | None = None) -> Fit:
+    """Least absolute log error over (fixed in `floor`, eta_compute, eta_memory), etas up to 1; `eta_memory` is held."""
+    span = [floor, (0.03, 1.0), (eta_memory, eta_memory) if eta_memory else (0.03, 1.0)]
     if not points.compute_s.any():
         span[1] = (1.0, 1.0)
     limits, best = list(span), (0.0, 1.0, 1.0)
@@ -150,21 +152,25 @@ def search(points: Points, floor: tuple[float, float], library: str) -> Fit:
         best = (float(fixed[at]), float(eta_c[at]), float(eta_m[at]))
         widths = [(hi / lo) ** 0.15 for lo, hi in span]
         span = [(max(lo, b / w), min(hi, b * w)) for b, w, (lo, hi) in zip(best, widths, limits, strict=True)]
-    fixed_s, eta_compute, eta_memory = best
-    model = fixed_s + np.maximum(points.compute_s / eta_compute, points.memory_s / eta_memory) + points.extra_s
+    fixed_s, eta_c_best, eta_m_best = best
+    model = fixed_s + np.maximum(points.compute_s / eta_c_best, points.memory_s / eta_m_best) + points.extra_s
     error = float(np.median(np.abs(model / points.measured_s - 1)))
-    return Fit(eta_compute, eta_memory, fixed_s, library, error, len(points.measured_s))
+    return Fit(eta_c_best, eta_m_best, fixed_s, library, error, len(points.measured_s))
 
 
-def fastest(groups: dict[str, list[Row]]) -> str:
-    """Library with the highest geometric mean of achieved roofline share over the bins all of them have."""
-    shared = set.intersection(*({r["bin"] for r in rows} for rows in groups.values()))
+def fastest(*systems: dict[str, list[Row]]) -> str:
+    """Library with the highest geometric mean of achieved roofline share over the bins that all have, on `systems`."""
+    everywhere = set.intersection(*(set(groups) for groups in systems))
 
-    def score(rows: list[Row]) -> float:
-        logs = [math.log(max(share(r, "flops_frac_med"), share(r, "bw_frac_med"))) for r in rows if r["bin"] in shared]
-        return sum(logs) / len(logs)
+    def score(library: str) -> float:
+        total = 0.0
+        for groups in systems:
+            shared = set.intersection(*({r["bin"] for r in groups[name]} for name in everywhere))
+            rows = [r for r in groups[library] if r["bin"] in shared]
+            total += sum(math.log(max(share(r, "flops_frac_med"), share(r, "bw_frac_med"))) for r in rows) / len(rows)
+        return total
 
-    return max(sorted(groups), key=lambda name: score(groups[name]))
+    return max(sorted(everywhere), key=score)
 
 
 def share(row: Row, column: str) -> float:
@@ -186,16 +192,21 @@ def name_of(library: str, rows: list[Row]) -> str:
     return f"{library} {rows[0]['version']}".strip()
 
 
-def fit_gemm(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
-    """Dense GEMMs, N and K of 4096 to 16384, by format; the one-row line and the shortest call pin the fixed time."""
+def fit_gemm(tables: Tables, name: str, part: Part) -> dict[str, Fit]:
+    """Dense GEMMs, N and K of 4096 to 16384, by format; the one-row line and the shortest call pin the fixed time.
+
+    Box and rack of the same chip use one library: the fastest over both.
+    """
+    system = FAMILIES[name][0]
     out = {}
     names = {tabled: name for tabled, (name, _) in FORMATS.items()}
-    for name, groups in by_format(tables.select("gemm", system), names).items():
-        dtype = next(tabled for tabled, n in names.items() if n == name)
-        if MATH[name] not in part.flop_per_s:
+    chips = [by_format(tables.select("gemm", FAMILIES[chip][0]), names) for chip in SAME_CHIP.get(name, (name,))]
+    for fmt, groups in by_format(tables.select("gemm", system), names).items():
+        dtype = next(tabled for tabled, n in names.items() if n == fmt)
+        if MATH[fmt] not in part.flop_per_s:
             continue
-        library = fastest(groups)
-        peak_ratio = tables.peak(system, dtype) / part.flop_per_s[MATH[name]]
+        library = fastest(*(formats[fmt] for formats in chips))
+        peak_ratio = tables.peak(system, dtype) / part.flop_per_s[MATH[fmt]]
         band_ratio = tables.bandwidth[system] / part.bytes_per_s
         points = []
         for row in groups[library]:
@@ -209,7 +220,7 @@ def fit_gemm(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
                 moved_bytes = FORMATS[dtype][1] * side * side
                 seconds = 1e-6 * float(line["intercept_us"]) + moved_bytes / (1e12 * float(line["slope_TBps"]))
                 points.append((0.0, moved_bytes / part.bytes_per_s, 0.0, seconds, 1.0))
-        out[name] = search(Points.of(points), GEMM_FLOOR_S, name_of(library, groups[library]))
+        out[fmt] = search(Points.of(points), GEMM_FLOOR_S, name_of(library, groups[library]))
     return out
 
 
@@ -218,45 +229,47 @@ def shares(row: Row) -> tuple[float, float]:
     return share(row, "flops_frac_med"), share(row, "bw_frac_med")
 
 
-def fit_experts(tables: Tables, system: str, part: Part, gemm: dict[str, Fit]) -> dict[str, Fit]:
+def fit_experts(tables: Tables, name: str, gemm: dict[str, Fit]) -> dict[str, Fit]:
     """Expert blocks of 64 experts or more, in two steps, because a bin mixes shards of very different widths.
 
-    Fixed time and eta_memory from the medians of bins of up to 256 tokens, which read weights; eta_compute from the
-    best tenth of bins of 4096 tokens and more, taken for the wide shards, after the share of time that token
-    permutation (an operation of its own in the model) takes beside an expert of INNER: 1/share = 1/eta_compute +
-    permute. Through the medians of all bins eta_compute comes out at 0.05 to 0.33: those are narrow shards.
+    Fixed time and eta_memory from the medians of bins of up to 256 tokens, which read weights, of the library fastest
+    there; eta_compute from the best tenth of the bin of 16384 tokens, taken for the wide shards, of the library fastest
+    there, after the share of time that token permutation (an operation of its own in the model) takes beside an
+    expert of INNER: 1/share = 1/eta_compute + permute. (Through the medians of all bins eta_compute comes out at 0.05
+    to 0.33: those are narrow shards.) Boxes and racks of the same chip are fitted together: what differs between
+    their tables is the version of the libraries.
     """
     out = {}
-    names = {tabled: name for tabled, (name, _) in FORMATS.items()}
-    for name, groups in by_format(tables.select("moe", system), names).items():
-        dtype = next(tabled for tabled, n in names.items() if n == name)
-        library = fastest_experts(groups)
-        peak_ratio = tables.peak(system, dtype) / part.flop_per_s[MATH[name]]
-        band_ratio = tables.bandwidth[system] / part.bytes_per_s
-        few, etas = [], []
-        for row in groups[library]:
-            seconds = 1e-6 * float(row["latency_us_med"])
-            if int(row["bin"]) <= FEW_TOKENS:
-                few.append((0.0, seconds * share(row, "bw_frac_med") * band_ratio, 0.0, seconds, 1.0))
-            elif int(row["bin"]) >= MANY_TOKENS:
-                beside = PERMUTE_BYTES_PER_FLOP * part.flop_per_s[MATH[name]] / (PERMUTE_ETA * part.bytes_per_s)
-                left = 1 / (share(row, "flops_frac_p90") * peak_ratio) - beside
-                etas.append(1 / left if left > 1 else 1.0)
-        fit = search(Points.of(few), EXPERT_FLOOR_S, name_of(library, groups[library]))
+    names = {tabled: fmt for tabled, (fmt, _) in FORMATS.items()}
+    stems = [FAMILIES[chip][:2] for chip in SAME_CHIP.get(name, (name,))]
+    tabled = [(system, Part.read(stem), by_format(tables.select("moe", system), names)) for system, stem in stems]
+    for fmt in dict.fromkeys(fmt for _, _, formats in tabled for fmt in formats):
+        dtype = next(t for t, n in names.items() if n == fmt)
+        few: dict[str, list[tuple[float, float, float, float, float]]] = {}
+        etas: dict[str, list[float]] = {}
+        measured = [(system, part, formats[fmt]) for system, part, formats in tabled if fmt in formats]
+        for system, part, groups in measured:
+            peak, width = part.flop_per_s[MATH[fmt]], tables.bandwidth[system] / part.bytes_per_s
+            beside = PERMUTE_BYTES_PER_FLOP * peak / (PERMUTE_ETA * part.bytes_per_s)
+            for library in set.intersection(*(set(groups) for _, _, groups in measured)):
+                for row in groups[library]:
+                    seconds = 1e-6 * float(row["latency_us_med"])
+                    if int(row["bin"]) <= FEW_TOKENS:
+                        point = (0.0, seconds * share(row, "bw_frac_med") * width, 0.0, seconds, 1.0)
+                        few.setdefault(library, []).append(point)
+                    elif int(row["bin"]) >= MANY_TOKENS:
+                        left = peak / (share(row, "flops_frac_p90") * tables.peak(system, dtype)) - beside
+                        etas.setdefault(library, []).append(1 / max(left, 1.0))
+        reading = max(sorted(few), key=lambda name: sum(math.log(p[1] / p[3]) for p in few[name]) / len(few[name]))
+        working = max(sorted(etas), key=lambda name: math.prod(etas[name]) ** (1 / len(etas[name])))
+        where = " and ".join(system for system, _, _ in measured)
+        fit = search(Points.of(few[reading]), EXPERT_FLOOR_S, f"{reading} on {where}")
         # An expert GEMM is a dense GEMM with fewer rows: its share of peak cannot be the higher one.
-        out[name] = fit.with_compute(min(max(etas), gemm[name].eta_compute))
+        eta = math.prod(etas[working]) ** (1 / len(etas[working]))
+        fit = replace(fit, eta_compute=min(eta, gemm[fmt].eta_compute), many=working)
+        own = any(system == FAMILIES[name][0] for system, _, _ in measured)
+        out[fmt] = fit if own else fit.by_rule(f"not measured here: {where}, the same chip; eta_compute <= the GEMM's")
     return out
-
-
-def fastest_experts(groups: dict[str, list[Row]]) -> str:
-    """Library with the highest product of its shares at few tokens (medians) and at many (best tenth)."""
-
-    def score(rows: list[Row]) -> float:
-        few = [math.log(share(r, "bw_frac_med")) for r in rows if int(r["bin"]) <= FEW_TOKENS]
-        many = [math.log(share(r, "flops_frac_p90")) for r in rows if int(r["bin"]) >= MANY_TOKENS]
-        return sum(few) / len(few) + sum(many) / len(many)
-
-    return max(sorted(groups), key=lambda name: score(groups[name]))
 
 
 def fit_decode(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
@@ -272,10 +285,12 @@ def fit_decode(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
     return out
 
 
-def fit_context(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
+def fit_context(tables: Tables, system: str, part: Part, decode: dict[str, Fit]) -> dict[str, Fit]:
     """Attention of a prompt of 512 tokens and more, head size 128, by math type.
 
-    FLOP are tabled; bytes follow from equation (4) with L = Q: (4 + 4 w KV_SHARE) H d L over 2 H d L^2.
+    It never waits for memory, so its eta_memory cannot be read off: that of `decode` stands for it. FLOP are tabled;
+    bytes follow from equation (4) with L = Q: (4 + 4 w KV_SHARE) H d L over 2 H d L^2. The fixed time is at most the
+    shortest bin, 128 tokens.
     """
     out = {}
     for name, groups in by_format(tables.select("context", system), ATTENTION).items():
@@ -288,13 +303,22 @@ def fit_context(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
             moved = work * (4 + 4 * width * KV_SHARE) / (2 * length)
             if length >= 512:
                 points.append((work / part.flop_per_s[name], moved / part.bytes_per_s, 0.0, seconds, 1.0))
-        out[name] = search(Points.of(points), ATTENTION_FLOOR_S, name_of(library, groups[library]))
+        pinned = decode[name].eta_memory
+        shortest_s = min(1e-6 * float(row["latency_us_med"]) for row in groups[library])
+        limits = (ATTENTION_FLOOR_S[0], shortest_s)
+        out[name] = search(Points.of(points), limits, name_of(library, groups[library]), pinned)
     return out
 
 
 def fit_reduce(tables: Tables, system: str, part: Part, in_switch: bool) -> tuple[float, float, float, float, str]:
-    """(one_shot_s, two_shot_s, eta_reduce, median error, library) of equation (10), TensorRT-LLM's own all-reduce."""
+    """(one_shot_s, two_shot_s, eta_reduce, median error, library) of equation (10), TensorRT-LLM's own all-reduce.
+
+    All sizes of group together where switches connect; on a shared bus the largest alone: each further GPU takes
+    from the rate of the others, which no one constant says.
+    """
     rows = [r for r in tables.collectives if r["system"] == system and r["lib"].startswith("trtllm")]
+    if system in SHARED_BUS:
+        rows = of_largest_group(rows)
     size = np.array([float(r["bytes"]) for r in rows])
     ranks = np.array([float(r["num_gpus"]) for r in rows])
     seconds = np.array([1e-6 * float(r["latency_us"]) for r in rows])
@@ -302,29 +326,45 @@ def fit_reduce(tables: Tables, system: str, part: Part, in_switch: bool) -> tupl
     one, two = (ranks - 1) * size / link, 2 * (ranks - 1) / ranks * size / link
     if in_switch:
         two = np.where(ranks >= 3, np.minimum(two, (ranks + 1) / ranks * size / link), two)
-    best = (math.inf, 0.0, 0.0, 1.0, 0.0)
-    for a in np.geomspace(1e-6, 30e-6, 50):
-        for b in np.geomspace(a, 200e-6, 40):
-            for eta in np.geomspace(0.03, 1.0, 60):
-                model = np.minimum(a + HOP_S + one / eta, b + 2 * HOP_S + two / eta)
-                miss = np.abs(np.log(model / seconds))
-                loss = float(miss.mean())
-                if loss < best[0]:
-                    best = (loss, float(a), float(b), float(eta), float(np.median(np.abs(model / seconds - 1))))
-    return (*best[1:], "TensorRT-LLM custom all-reduce " + rows[0]["lib"].split()[-1])
+    limits = [(1e-6, 60e-6), (1e-6, 1e-3), (0.01, 1.0)]
+    span, best = list(limits), (0.0, 0.0, 1.0)
+    for _ in range(6):
+        axes = [np.geomspace(lo, hi, 30) for lo, hi in span]
+        a, b, eta = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+        b = np.maximum(a, b)
+        loss = np.zeros(a.size)
+        for x, y, t in zip(one, two, seconds, strict=True):
+            loss += np.abs(np.log(np.minimum(a + HOP_S + x / eta, b + 2 * HOP_S + y / eta) / t))
+        at = int(np.argmin(loss))
+        best = (float(a[at]), float(b[at]), float(eta[at]))
+        widths = [(hi / lo) ** 0.2 for lo, hi in span]
+        span = [(max(lo, v / w), min(hi, v * w)) for v, w, (lo, hi) in zip(best, widths, limits, strict=True)]
+    model = np.minimum(best[0] + HOP_S + one / best[2], best[1] + 2 * HOP_S + two / best[2])
+    error = float(np.median(np.abs(model / seconds - 1)))
+    return (*best, error, f"TensorRT-LLM custom all-reduce {rows[0]['lib'].split()[-1]}")
+
+
+def of_largest_group(rows: list[Row]) -> list[Row]:
+    """The rows of the most GPUs."""
+    most = max(int(r["num_gpus"]) for r in rows)
+    return [r for r in rows if int(r["num_gpus"]) == most]
 
 
 def fit_gather(tables: Tables, system: str, part: Part, kinds: tuple[str, ...]) -> tuple[float, float, float, str]:
-    """(fixed_s, eta, median error, library) of fixed + hop + (n-1)/n S/(eta link), equations (11) and (13), NCCL."""
+    """(fixed_s, eta, median error, library) of fixed + hop + (n-1)/n S/(eta link), equations (11) and (13), NCCL.
+
+    The largest group alone: NCCL's time hardly depends on n, so smaller groups would only pull eta down.
+    """
     rows = [r for r in tables.collectives if r["system"] == system and r["collective"] in kinds]
-    rows = [r for r in rows if r["lib"].startswith("nccl")]
+    rows = of_largest_group([r for r in rows if r["lib"].startswith("nccl")])
     ranks = np.array([float(r["num_gpus"]) for r in rows])
     sent = (ranks - 1) / ranks * np.array([float(r["bytes"]) for r in rows]) / part.link_bytes_per_s
     seconds = np.array([1e-6 * float(r["latency_us"]) for r in rows])
     zero = np.zeros_like(sent)
     shifted = Points(zero, sent, zero + HOP_S, seconds, zero + 1)
     fit = search(shifted, (2e-6, 40e-6), "")
-    return fit.fixed_s, fit.eta_memory, fit.error, "NCCL " + rows[0]["lib"].split()[-1]
+    library = f"NCCL {rows[0]['lib'].split()[-1]}, {rows[0]['num_gpus']} GPUs,"
+    return fit.fixed_s, fit.eta_memory, fit.error, library
 
 
 def main() -> None:
@@ -337,13 +377,13 @@ def main() -> None:
     fits = {}
     for name, (system, stem, in_switch) in FAMILIES.items():
         part = Part.read(stem)
-        gemm = fit_gemm(tables, system, part)
+        gemm, decode = fit_gemm(tables, name, part), fit_decode(tables, system, part)
         fits[name] = {
             "accelerator": stem,
             "gemm": gemm,
-            "experts": fit_experts(tables, system, part, gemm),
-            "decode_attention": fit_decode(tables, system, part),
-            "context_attention": fit_context(tables, system, part),
+            "experts": fit_experts(tables, name, gemm),
+            "decode_attention": decode,
+            "context_attention": fit_context(tables, system, part, decode),
             "reduce": fit_reduce(tables, system, part, in_switch),
             "gather": fit_gather(tables, system, part, ("all_gather", "reduce_scatter")),
             "exchange": fit_gather(tables, system, part, ("alltoall",)),

@@ -11,11 +11,21 @@ from typing import Any
 TABLES = "aiconfigurator-core 0.12.0 (PyPI, Apache-2.0), its measured tables"
 CLASSES = ("gemm", "experts", "decode_attention", "context_attention")
 BLACKWELL = ("b200", "b300", "gb200", "gb300")
+RACKS = ("gb200", "gb300")
+# What a table lacks, taken from a sheet of the same chip: constants of family[kind], the sheet, why.
+BORROWED = {
+    ("gb200", "gather"): ("b200", "at most 4 GPUs tabled here: the B200's fit over 8"),
+    ("gb200", "exchange"): ("b200", "at most 4 GPUs tabled here: the B200's fit over 8"),
+    ("gb300", "gather"): ("b300", "at most 4 GPUs tabled here: the B300's fit over 8"),
+    ("gb300", "exchange"): ("b300", "at most 4 GPUs tabled here: the B300's fit over 8"),
+    ("gb200", "reduce"): ("gb300", "at most 4 GPUs tabled here: the GB300's fit over 2 to 16, of the same network"),
+}
+SHARED_BUS = "l40s"
 # Matrix share of peak of an MI300X over a Hopper's: 0.514 (MAMF, bf16) by the share fitted here for the H100.
 MAMF_BF16 = 0.514
 COMPUTE_RULES = {
     "decode_attention": "compute-bound decode attention not measured: this sheet's context attention in bf16",
-    "experts": "the tables' best tenth at 4096 tokens and more, less token permutation; at most the dense GEMM's",
+    "experts": "{}the tables' best tenth at 16384 tokens, less token permutation; at most the dense GEMM's",
 }
 
 
@@ -30,6 +40,7 @@ class Fit:
     error: float  # median absolute relative error over the points
     points: int
     rule: str = ""
+    many: str = ""  # library that eta_compute is of, where another than the rest
 
     def with_compute(self, eta_compute: float) -> Fit:
         """The same with another eta_compute."""
@@ -73,7 +84,7 @@ def completed(family: Family, families: dict[str, Family]) -> Family:
     out = dict(family)
     experts, context = dict(family["experts"]), family["context_attention"]
     if not experts:
-        near, name = ("b200", "B200") if "nvfp4" in family["gemm"] else ("h100", "H100")
+        near, name = "h100", "H100"
         for fmt, fit in families[near]["experts"].items():
             if fmt in family["gemm"]:
                 eta = min(fit.eta_compute, family["gemm"][fmt].eta_compute)
@@ -89,26 +100,34 @@ def completed(family: Family, families: dict[str, Family]) -> Family:
     return out
 
 
-def collectives_of(family: Family) -> Constants:
-    """Constant -> (number, ref, grade)."""
-    one, two, eta_reduce, _, reduce_lib = family["reduce"]
-    gather_s, eta_gather, _, gather_lib = family["gather"]
-    exchange_s, eta_exchange, _, exchange_lib = family["exchange"]
-    reduce = f"{TABLES}: {reduce_lib}"
-    gather = f"{TABLES}: {gather_lib} all-gather and reduce-scatter"
-    exchange = f"{TABLES}: {exchange_lib} all-to-all"
+def collectives_of(name: str, families: dict[str, Family]) -> Constants:
+    """Constant -> (number, ref, grade) of one measured family, `name`."""
+    fitted: dict[str, tuple[tuple[Any, ...], str, str]] = {}
+    for kind, what in (("reduce", ""), ("gather", " all-gather and reduce-scatter"), ("exchange", " all-to-all")):
+        source, rule = BORROWED.get((name, kind), (name, ""))
+        fit = families[source][kind]
+        ref, grade = f"{TABLES}: {fit[-1]}{what}", "measured"
+        if rule:
+            ref, grade = f"{rule}; {ref}", "estimated"
+        elif name == SHARED_BUS:
+            ref = f"8 GPUs on one shared PCIe bus, fewer are faster; median error {100 * fit[-2]:.0f} %; {ref}"
+            grade = "estimated"
+        fitted[kind] = fit, ref, grade
+    (one, two, eta_reduce, _, _), *reduce = fitted["reduce"]
+    (gather_s, eta_gather, _, _), *gather = fitted["gather"]
+    (exchange_s, eta_exchange, _, _), *exchange = fitted["exchange"]
     p2p = "a hand-over is one side of the all-to-all: its eta; fixed time about that of the one-shot all-reduce"
     out = "across NICs an all-to-all reaches about 0.9 of 50 GB/s; fixed time of a transfer and its proxy thread"
     return {
-        "one_shot_s": (seconds(one), reduce, "measured"),
-        "two_shot_s": (seconds(two), reduce, "measured"),
-        "gather_s": (seconds(gather_s), gather, "measured"),
-        "exchange_s": (seconds(exchange_s), exchange, "measured"),
+        "one_shot_s": (seconds(one), reduce[0], reduce[1]),
+        "two_shot_s": (seconds(two), reduce[0], reduce[1]),
+        "gather_s": (seconds(gather_s), gather[0], gather[1]),
+        "exchange_s": (seconds(exchange_s), exchange[0], exchange[1]),
         "p2p_s": (seconds(one), p2p, "estimated"),
         "out_s": (seconds(10e-6), out, "estimated"),
-        "eta_reduce": (digits(eta_reduce), reduce, "measured"),
-        "eta_gather": (digits(eta_gather), gather, "measured"),
-        "eta_exchange": (digits(eta_exchange), exchange, "measured"),
+        "eta_reduce": (digits(eta_reduce), reduce[0], reduce[1]),
+        "eta_gather": (digits(eta_gather), gather[0], gather[1]),
+        "eta_exchange": (digits(eta_exchange), exchange[0], exchange[1]),
         "eta_p2p": (digits(eta_exchange), p2p, "estimated"),
         "eta_out": ("0.9", out, "estimated"),
     }
@@ -120,18 +139,26 @@ def percent(family: Family, kind: str) -> str:
     return f"{kind.replace('_', ' ')} {100 * statistics.median(errors):.0f} %" if errors else ""
 
 
-def notes_of(family: Family) -> str:
+def notes_of(name: str, family: Family) -> str:
     """How good the fit is and what it left out."""
     parts = [p for p in (percent(family, kind) for kind in CLASSES) if p]
     names = {"reduce": "all-reduce", "gather": "all-gather and reduce-scatter", "exchange": "all-to-all"}
-    parts += [f"{title} {100 * family[kind][-2]:.0f} %" for kind, title in names.items()]
+    own = {kind: title for kind, title in names.items() if (name, kind) not in BORROWED}
+    parts += [f"{title} {100 * family[kind][-2]:.0f} %" for kind, title in own.items()]
     return (
         "Written by tools/fit_efficiency.py. Median absolute error, in sample, over the medians of the tabled bins: "
         + ", ".join(parts)
-        + ". Above 30 % one line does not describe the data (GPUs that share PCIe). Per format the library fastest "
-        "over all tabled sizes, named in its source: a stack that uses one library for all is slower. Fixed times are "
-        "held within 7 to 11 us (attention) and 25 to 48 us (expert blocks: two numbers from four points)."
+        + ". Above 20 % two constants do not describe the data (short prompts reach less). Per format the library "
+        "fastest over all tabled sizes, named in its source; for expert blocks the one fastest up to 256 tokens, and "
+        "its eta_compute of the one fastest at 16384: a stack that uses one library for all is slower. Fixed times are "
+        "held within 7 to 11 us (decode attention), 7 us and the time of 128 tokens (context attention), 25 and 48 us "
+        "(expert blocks: two numbers from four points)."
     )
+
+
+def of(library: str) -> str:
+    """`library: ` in front of a rule, nothing where none is named."""
+    return f"{library}: " if library else ""
 
 
 def render(title: str, family: Family, notes: str, collectives: Constants) -> str:
@@ -150,7 +177,14 @@ def render(title: str, family: Family, notes: str, collectives: Constants) -> st
         if kind in COMPUTE_RULES:
             ref = COMPUTE_RULES[kind]
             lines += [
-                f'  operations.{kind}.{fmt}.eta_compute: {{ref: "{ref}", grade: estimated}}'
+                f'  operations.{kind}.{fmt}.eta_compute: {{ref: "{ref.format(of(fit.many))}", grade: estimated}}'
+                for fmt, fit in family[kind].items()
+                if not fit.rule
+            ]
+        if kind == "context_attention":
+            ref = "never bound by memory, so not measured: this sheet's decode attention"
+            lines += [
+                f'  operations.{kind}.{fmt}.eta_memory: {{ref: "{ref}", grade: estimated}}'
                 for fmt, fit in family[kind].items()
                 if not fit.rule
             ]
@@ -172,7 +206,7 @@ def render(title: str, family: Family, notes: str, collectives: Constants) -> st
 def sheet_text(name: str, family: Family, families: dict[str, Family]) -> str:
     """Sheet of one measured family."""
     full = completed(family, families) | {"accelerators": [family["accelerator"]]}
-    return render(f"{name.upper()}, kernels as measured", full, notes_of(full), collectives_of(family))
+    return render(f"{name.upper()}, kernels as measured", full, notes_of(name, full), collectives_of(name, families))
 
 
 def middle(fits: list[Fit], rule: str) -> Fit:
@@ -196,7 +230,7 @@ def pooled(names: tuple[str, ...], families: dict[str, Family], rule: str) -> tu
     for kind in CLASSES:
         formats = dict.fromkeys(fmt for f in full for fmt in f[kind])
         out[kind] = {fmt: middle([f[kind][fmt] for f in full if fmt in f[kind]], rule) for fmt in formats}
-    tables = [collectives_of(families[n]) for n in names]
+    tables = [collectives_of(n, families) for n in names]
     shared = {}
     for key in tables[0]:
         value = statistics.median(float(t[key][0]) for t in tables)
@@ -234,12 +268,15 @@ def defaults(families: dict[str, Family]) -> Iterator[tuple[str, str]]:
     """(name, text) of the sheets for parts of a generation that nobody measured."""
     for generation, names in (("hopper", ("h100", "h200")), ("blackwell", BLACKWELL)):
         rule = f"median of the sheets {', '.join(names)}"
-        family, shared = pooled(names, families, rule)
-        notes = f"For parts of this generation without measurements of their own: {rule}."
+        boxes = tuple(n for n in names if n not in RACKS)
+        family, _ = pooled(names, families, rule)
+        _, shared = pooled(boxes, families, f"median of the sheets {', '.join(boxes)}")
+        notes = f"For parts of this generation without measurements of their own: {rule}; of the boxes, collectives."
         yield f"default-{generation}", render(f"{generation.capitalize()}, by default", family, notes, shared)
     rule = f"as default-blackwell: median of the sheets {', '.join(BLACKWELL)}; nothing is measured on Rubin"
-    family, shared = pooled(BLACKWELL, families, rule)
-    notes = "Blackwell's shares and fixed times, unchanged: no Rubin was measured."
+    family, _ = pooled(BLACKWELL, families, rule)
+    _, shared = pooled(RACKS, families, f"median of the sheets {', '.join(RACKS)}, racks as Rubin's; none measured")
+    notes = "Blackwell's shares and fixed times, collectives of its racks: no Rubin was measured."
     yield "default-rubin", render("Rubin, by default", family, notes, shared)
     for name, title, with_fp4 in (("cdna3", "CDNA 3, by default", False), ("cdna4", "CDNA 4, by default", True)):
         yield f"default-{name}", render(*cdna(families, title, with_fp4))

@@ -33,6 +33,15 @@ SHOWN = {
 }
 """Variables that a table for people has room for, with short headers; files and JSON hold all of them."""
 
+IMPORTANCE = (
+    *("tpot", "prefill_time", "tokens_per_s_per_gpu", "limit", "tokens_per_mwh", "tokens_per_s_per_user", "memory"),
+    *("bound", "joules_per_token_at_boundary", "power_at_boundary", "mfu", "mbu"),
+)
+"""Which columns a narrow terminal keeps after the labels, first those before."""
+
+LABELS = {"widened_parts": "widened"}
+"""Short names of labels."""
+
 DEGREES = ("tp", "pp", "dp", "ep", "moe_tp", "accelerators", "system_name")
 """Coordinates that the labels of a deployment and of a system say already."""
 
@@ -185,6 +194,29 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
     same = [c for c in labels if len(rows) and (c.values == c.values[0]).all()]
     varying = [c for c in labels if not any(c is other for other in same)]
     shown = Table((*varying, *(c for c in rows.columns if c.name in SHOWN)), rows.attrs)
-    title = "  ".join(f"{c.name} {c.values[0]}" for c in same)
-    footer = basis_line(rows.attrs) + ("" if out is None else f"\nwritten to {out}")
-    print_table(shown, title=title, footer=footer, headers=SHOWN)
+    title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
+    footer = "\n".join([*_limits(ds), basis_line(rows.attrs)]) + ("" if out is None else f"\nwritten to {out}")
+    if not (ds["limit"].values == 0).any():
+        print("No cell runs; the reasons are under the table.")
+    importance = (*(c.name for c in varying), *IMPORTANCE)
+    print_table(shown, title=title, footer=footer, headers=SHOWN | LABELS, importance=importance)
+
+
+def _fact(name: str, value: Any) -> str:
+    if name in LABELS:
+        return f"{LABELS[name]}: {str(value).replace(',', ', ')}"
+    return f"{name} {value}"
+
+
+def _limits(ds: xr.Dataset) -> list[str]:
+    """A line for each reason why cells do not run: its word in the table, how many cells, what it means."""
+    import numpy as np
+
+    from roofline.report.plots import reasons
+    from roofline.report.tables import meanings
+
+    limit = ds["limit"]
+    words, said = meanings(limit) or {}, reasons(limit)
+    codes, times = np.unique(limit.values, return_counts=True)
+    found = [(int(code), int(cells)) for code, cells in zip(codes, times, strict=True) if code]
+    return [f"{words[code]}: {said[code]} ({cells} of {limit.size} cells)" for code, cells in found]

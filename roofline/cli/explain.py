@@ -41,7 +41,7 @@ def explain(
         str | None, typer.Option("--isl", metavar="N", help="Instead: the prefill of a prompt this long.")
     ] = None,
     fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
-    out: opt.Out = None,
+    out: opt.FlatOut = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
 ) -> None:
@@ -159,7 +159,8 @@ def _show(found: Explanation, out: Path | None) -> None:
     headers = ["operation", "layer", "count", "work", "traffic", "FLOP/B", "time", "share", "bound", "math"]
     headers += ["eta_c", "eta_m", "t0", "source"]
     left = [name in {"operation", "layer", "bound", "math", "source"} for name in headers]
-    print_cells(headers, cells, left=left, title=_title(found))
+    important = ("operation", "time", "share", "bound", "count", "work", "traffic", "FLOP/B", "math", "source", "layer")
+    print_cells(headers, cells, left=left, title=_title(found), importance=important, elsewhere="--json, --out x.csv")
     for (ref, grade), mark in refs.items():
         print(f"[{mark}] {grade + ': ' if grade else ''}{ref}")
     units = {"time_s": "s", "sum_of_operations_s": "s", "flop": "FLOP", "bytes": "B", "memory": "B", "power": "W"}

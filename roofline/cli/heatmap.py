@@ -21,10 +21,17 @@ SHOWN = {
     "context": "context",
     "recipe": "recipe",
     "deployment": "deployment",
+    "accelerators": "GPUs",
     "tokens_per_s_per_user": "tok/s/user",
     "tokens_per_s_per_gpu": "tok/s/GPU",
 }
 """What the table for people shows, in this order; JSON holds all figures."""
+
+IMPORTANCE = (
+    *("model_name", "system_name", "tokens_per_mwh", "deployment", "accelerators", "recipe", "batch_per_gpu"),
+    *("context", "tokens_per_s_per_user", "joules_per_token_at_boundary", "tokens_per_s_per_gpu"),
+)
+"""Which columns a narrow terminal keeps, first those before."""
 
 
 def heatmap(
@@ -47,7 +54,11 @@ def heatmap(
     as_json: opt.Json = False,
     specs: opt.Specs = None,
 ) -> None:
-    """Output tokens per MWh over batch per GPU and context, model by system, as one picture and one table."""
+    """Output tokens per MWh over batch per GPU and context, model by system, as one picture and one table.
+
+    Each cell takes the best deployment of those tried: powers of two up to what the system can join, tp within a
+    scale-up domain, pp up to 8, dp only for models with experts, which are spread (ep = tp*dp) or sliced (ep = 1).
+    """
     given = {
         "models": None if models is None else names(models, "model"),
         "systems": None if systems is None else names(systems, "system"),
@@ -84,4 +95,5 @@ def heatmap(
 
     title = "Most output tokens per MWh of decode, per model and system"
     shown = Table(tuple(rows[name] for name in SHOWN), rows.attrs)
-    print_table(shown, title=title, footer=f"{basis_line(rows.attrs)}\nevery cell: {out}", headers=SHOWN)
+    footer = f"{basis_line(rows.attrs)}\nevery cell: {out}"
+    print_table(shown, title=title, footer=footer, headers=SHOWN, importance=IMPORTANCE)

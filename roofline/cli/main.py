@@ -1,11 +1,11 @@
-"""The `roofline` command. Exit status: 0 done, 1 a check failed, 2 bad input."""
+"""The `roofline` command. Exit status: 0 done, 1 a check failed, 2 bad input, or no room for the result."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -50,14 +50,32 @@ def main() -> None:
     # Importing makes many objects and no garbage: looking for it costs a tenth of a short command.
     gc.set_threshold(200_000, 50, 50)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk shows here, while there is someone to tell
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except MemoryError:
+        _fail("the grid needs more memory than there is: fewer batches, lengths or deployments, or one model at a time")
     except BrokenPipeError:
-        # The reader (`| head`) has enough. Python would complain once more while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has enough.
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        _drop_output()
+        place = "cannot write to stdout" if error.filename is None else str(error.filename)
+        _fail(f"{place}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere: Python would complain once more while closing stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ Pp = Annotated[str, typer.Option("--pp", metavar="N[,...]", help="Pipeline stage
 Dp = Annotated[str, typer.Option("--dp", metavar="N[,...]", help="Data-parallel attention ranks of one replica.")]
 Ep = Annotated[
     str | None,
-    typer.Option("--ep", metavar="N[,...]", help="Expert-parallel degrees; default tp*dp where the model has experts."),
+    typer.Option("--ep", metavar="N[,...]", help="Expert-parallel degrees; default 1: each expert is sliced tp*dp."),
 ]
 MoeTp = Annotated[
     str | None,
@@ -67,6 +67,11 @@ Out = Annotated[
         "--out", metavar="FILE", help="Write the result too: .csv .parquet .nc .zarr .png .svg .pdf, by suffix."
     ),
 ]
+FlatOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the result too: .csv .parquet .png .svg .pdf, by suffix."),
+]
+"""`Out` of a result that is one list of operations: there are no arrays to write."""
 Specs = Annotated[
     Path | None,
     typer.Option("--specs", metavar="DIR", help="A folder of your own sheets; they go before built-in ones."),

@@ -49,7 +49,7 @@ def list_sheets(
         print_json(SheetsDocument(sheets=sheets))
         return
     rows = [[sheet.kind, sheet.id, sheet.name] for sheet in sheets]
-    print_cells(["kind", "id", "name"], rows, left=[True, True, True], title=f"{len(sheets)} sheets")
+    print_cells(["kind", "id", "name"], rows, left=[True, True, True], title=f"{len(sheets)} sheets", prose={"name"})
 
 
 @app.command("show")
@@ -80,9 +80,15 @@ def show_sheet(
         number = isinstance(value, int | float) and not isinstance(value, bool)
         source = sheet.source_of(field) if number else None
         mark = f"[{refs.setdefault(source.ref, len(refs) + 1)}]" if source else ""
-        rows.append([field, _shown(value), source.grade if source else "", mark])
+        rows.append([field, _shown(value), source.grade if source else "none" if number else "", mark])
     headers = ["field", "value", "grade", "source"]
-    print_cells(headers, rows, left=[True, True, True, True], title=f"{found} {sheet.id}: {sheet.name}")
+    print_cells(
+        headers,
+        rows,
+        left=[True, True, True, True],
+        title=f"{found} {sheet.id}: {sheet.name}",
+        prose={"field", "value"},
+    )
     for ref, mark_number in refs.items():
         print(f"[{mark_number}] {ref}")
     also = f"there is also a sheet of this name for: {', '.join(others)} (--kind)" if others else ""

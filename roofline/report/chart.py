@@ -51,7 +51,8 @@ def roofline_chart(
 ) -> Figure:
     """Roofs of an accelerator and the operations of one pass under them; both axes logarithmic.
 
-    dots : operations with work and memory traffic; the area of a dot is its share of the time of all dots.
+    dots : all operations of the pass; the area of a dot is its share of their time. Those without work or without
+    memory traffic (collectives) have no place on the axes: the legend gives their share.
     peaks : math type -> dense FLOP/s. bytes_per_s : memory bandwidth.
     Raises InputError where no operation has both work and traffic.
     Williams, Waterman, Patterson, CACM 52(4), 2009.
@@ -72,14 +73,14 @@ def roofline_chart(
         ax.set_xlim(x_low, x_high)
         ax.set_ylim(y_low, max(peaks.values()) * 3)
         _roofs(ax, peaks, bytes_per_s, x_low, x_high)
-        _dots(ax, shown)
+        _dots(ax, shown, sum(dot.time_s * dot.count for dot in dots))
         ax.grid(True, which="major", color="#d0d7de", linewidth=0.4)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xlabel("arithmetic intensity [FLOP/B]", fontsize=11)
         ax.set_ylabel("performance of one accelerator [FLOP/s]", fontsize=11)
         ax.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5, labelspacing=0.7,
-            title="operation and its share of the time shown", title_fontsize=9.5, alignment="left",
+            title="operation and its share of the pass", title_fontsize=9.5, alignment="left",
         )  # fmt: skip
         canvas.text(0.012, 0.972, title, fontsize=18, fontweight="bold", va="top")
         canvas.text(0.012, 0.915, subtitle, fontsize=11, color=QUIET, va="top")
@@ -104,8 +105,7 @@ def _roofs(ax: Axes, peaks: Mapping[str, float], bytes_per_s: float, x_low: floa
         )  # fmt: skip
 
 
-def _dots(ax: Axes, dots: Sequence[Dot]) -> None:
-    total = sum(dot.time_s * dot.count for dot in dots)
+def _dots(ax: Axes, dots: Sequence[Dot], total: float) -> None:
     ranked = sorted(dots, key=lambda dot: -dot.time_s * dot.count)
     colours = {group: COLOURS[g % len(COLOURS)] for g, group in enumerate(dict.fromkeys(dot.group for dot in ranked))}
     for number_, dot in enumerate(ranked, 1):
@@ -115,6 +115,9 @@ def _dots(ax: Axes, dots: Sequence[Dot]) -> None:
             linewidth=0.8, zorder=4,
         )  # fmt: skip
         ax.scatter([], [], s=70, color=colours[dot.group], label=f"{number_}  {dot.name}  {share:.1%}")
+    rest = 1.0 - sum(dot.time_s * dot.count for dot in dots) / total
+    if rest > 5e-4:
+        ax.scatter([], [], s=0, label=f"not on the axes (collectives, moves)  {rest:.1%}")
     for members in _clusters(ax, ranked):
         rightmost = max((ranked[member] for member in members), key=lambda dot: dot.intensity)
         radius = np.sqrt(30 + 1800 * rightmost.time_s * rightmost.count / total) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def suffix_of(path: str | Path, known: tuple[str, ...] = TABLES + ARRAYS + PICTU
     """The suffix of `path`, lower case. Raises InputError naming the known ones where it is another."""
     suffix = Path(path).suffix.lower()
     if suffix not in known:
-        raise InputError(f"--out {path}: suffix {suffix or '(none)'} is not one of {', '.join(known)}")
+        raise InputError(f"out {path}: suffix {suffix or '(none)'} is not one of {', '.join(known)}")
     return suffix
 
 
@@ -35,9 +36,12 @@ def check_writable(path: str | Path) -> None:
     """Refuse a place that cannot be written before time is spent on the result. Raises InputError."""
     target = Path(path)
     if not target.parent.is_dir():
-        raise InputError(f"--out {path}: folder {target.parent} does not exist")
+        raise InputError(f"out {path}: folder {target.parent} does not exist")
     if target.is_dir() and target.suffix.lower() != ".zarr":
-        raise InputError(f"--out {path}: is a folder")
+        raise InputError(f"out {path}: is a folder")
+    # A rename does not ask whether the old file may be written, and os.access says yes to root whatever the mode is.
+    if target.exists() and not (os.access(target, os.W_OK) and target.stat().st_mode & 0o222):
+        raise InputError(f"out {path}: is there already and read-only; give another name, or chmod u+w {path}")
     with _beside(target):
         pass
 
@@ -48,7 +52,7 @@ def _beside(target: Path) -> Iterator[Path]:
     try:
         folder = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise InputError(f"--out {target}: cannot write there: {error.strerror}") from None
+        raise InputError(f"out {target}: cannot write there: {error.strerror}") from None
     try:
         yield folder / target.name
     finally:
@@ -68,11 +72,11 @@ def whole(path: str | Path) -> Iterator[Path]:
             yield draft
             if target.is_dir():
                 if any(target.iterdir()) and not (target / "zarr.json").is_file():
-                    raise InputError(f"--out {target}: is a folder and holds no Zarr store; it is left alone")
+                    raise InputError(f"out {target}: is a folder and holds no Zarr store; it is left alone")
                 target.rename(draft.parent / "old")
             draft.replace(target)
         except OSError as error:
-            raise InputError(f"--out {target}: cannot write it: {error.strerror or error}") from None
+            raise InputError(f"out {target}: cannot write it: {error.strerror or error}") from None
 
 
 def save(ds: xr.Dataset, path: str | Path, *, draw: Callable[[xr.Dataset], Any] | None = None) -> Path:
@@ -143,4 +147,9 @@ def needs(library: str, extra: str, path: str | Path) -> None:
     from importlib.util import find_spec
 
     if find_spec(library) is None:
-        raise InputError(f'--out {path}: needs {library}, which is not installed; pip install "roofline[{extra}]"')
+        raise InputError(f"out {path}: needs {library}, which is not installed; {how_to_install(extra)}")
+
+
+def how_to_install(extra: str) -> str:
+    """The line that installs an extra, from a package index and from a clone."""
+    return f'pip install "roofline[{extra}]" (in a clone: pip install ".[{extra}]")'

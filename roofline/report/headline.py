@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roofline.grid import axes
 from roofline.grid.axes import deployment_label
 from roofline.report.plots import DEGREES
 from roofline.report.tables import Column, Table, table
@@ -27,12 +28,12 @@ CONTEXT = tuple(2**power for power in range(10, 18))
 
 
 def heatmap(
-    models: Sequence[Any] = MODELS,
-    systems: Sequence[Any] = SYSTEMS,
+    models: axes.SheetLike | Sequence[axes.SheetLike] = MODELS,
+    systems: axes.SheetLike | Sequence[axes.SheetLike] = SYSTEMS,
     *,
-    recipes: Sequence[Any] | None = None,
-    batch_per_gpu: Sequence[int] = BATCH_PER_GPU,
-    context: Sequence[int] = CONTEXT,
+    recipes: axes.SheetLike | Sequence[axes.SheetLike] | None = None,
+    batch_per_gpu: axes.Counts = BATCH_PER_GPU,
+    context: axes.Counts = CONTEXT,
     fidelity: Fidelity = "kernel",
     boundary: Boundary = "facility",
     basis: Basis = "metered",
@@ -41,16 +42,23 @@ def heatmap(
 ) -> xr.Dataset:
     """Output tokens per MWh of decode for each model and system over batch per GPU and context.
 
+    models, systems, recipes : a sheet, its name or path, or several of them, as `roofline.decode` takes them.
     progress : called with (pairs of model and system done, pairs in all).
     out : also draw it there (.png, .svg, .pdf) or save it (.csv, .parquet, .nc, .zarr).
     Returns a Dataset (model, system, batch_per_gpu, context) with the winner's degrees and recipe beside each value.
     Raises InputError on bad input and where `out` cannot be written.
     """
     from roofline.rack import best_over_deployments
+    from roofline.report.files import check_writable, save, suffix_of
+    from roofline.specs import System
 
+    if out is not None:
+        suffix_of(str(out))
+        check_writable(str(out))
+    boxes = axes.sheets("systems", System, systems)
     ds = best_over_deployments(
         models=models,
-        systems=systems,
+        systems=boxes,
         recipes=recipes,
         batch_per_gpu=batch_per_gpu,
         context=context,
@@ -59,10 +67,8 @@ def heatmap(
         basis=basis,
         progress=progress,
     )
-    ds = ds.assign_coords(system_grade=("system", np.array([weakest_grade(name) for name in systems], dtype=object)))
+    ds = ds.assign_coords(system_grade=("system", np.array([weakest_grade(box) for box in boxes], dtype=object)))
     if out is not None:
-        from roofline.report.files import save
-
         save(ds, str(out), draw=draw)
     return ds
 

@@ -58,7 +58,9 @@ def figure(layout: Literal["constrained"] | None = "constrained", size: tuple[fl
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:
-        raise InputError('pictures need matplotlib, which is not installed; pip install "roofline[plots]"') from None
+        from roofline.report.files import how_to_install
+
+        raise InputError(f"pictures need matplotlib, which is not installed; {how_to_install('plots')}") from None
     return Canvas(figsize=size, layout=layout)
 
 
@@ -185,20 +187,23 @@ def _panel(ax: Axes, cell: xr.Dataset, variable: str, x: str, y: str, norm: Any,
         at = np.unravel_index(int(np.nanargmax(held)), held.shape)
         ax.plot(across[at[1]], up[at[0]], marker="*", color="white", markeredgecolor=INK, markersize=12, zorder=5)
         words = _best(cell, variable, x, y)
-        ax.text(0.0, 1.02, words, transform=ax.transAxes, va="bottom", fontsize=8.2, linespacing=1.2)
+        said = ax.text(0.0, 1.02, words, transform=ax.transAxes, va="bottom", fontsize=8.2, linespacing=1.2)
+        said.set_fontsize(8.2 * min(1.0, ax.bbox.width / said.get_window_extent().width))  # not into the next panel
     else:
         ax.text(0.5, 0.5, "nothing runs", transform=ax.transAxes, ha="center", va="center", color=QUIET)
     return mesh
 
 
 def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
-    """Two short lines: the best value, and the batch, context, recipe and deployment that reach it."""
+    """Two short lines: the best value, and the batch, context, recipe, deployment and GPUs that reach it."""
     held = cell[variable]
     one = cell.isel(held.argmax([x, y]))
     best = f"best {compact(float(one[variable]), 3)}: batch {tokens(float(one[y]))}, context {tokens(float(one[x]))}"
     if {"recipe", *DEGREES} <= set(one.variables):
         tp, pp, dp, ep, moe_tp = (int(one[name]) for name in DEGREES)
-        return f"{best}\n{one['recipe'].item()}, {deployment_label((tp, pp, dp, ep, moe_tp))}"
+        gpus = tp * pp * dp
+        label = deployment_label((tp, pp, dp, ep, moe_tp))
+        return f"{best}\n{one['recipe'].item()}, {label}, {gpus} GPU{'s' * (gpus != 1)}"
     return best
 
 
@@ -267,10 +272,15 @@ def _title(variable: xr.DataArray) -> str:
 
 
 def marks(start: float, stop: float) -> list[float]:
-    """1, 2, 5 of each decade from start to stop; only the 1 where that would be too many."""
+    """1, 2, 5 of each decade from start to stop; only the 1 where that would be too many, even steps where too few."""
     steps = (1.0, 2.0, 5.0) if stop / start < 3000 else (1.0,)
     powers = range(int(np.floor(np.log10(start))), int(np.ceil(np.log10(stop))) + 1)
-    return [s * 10.0**p for p in powers for s in steps if start * 0.999 <= s * 10.0**p <= stop * 1.001]
+    found = [s * 10.0**p for p in powers for s in steps if start * 0.999 <= s * 10.0**p <= stop * 1.001]
+    if len(found) > 2 or not stop > start:
+        return found
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(place) for place in MaxNLocator(5).tick_values(start, stop) if start <= place <= stop]
 
 
 def _colour_scale(bar: Any, variable: xr.DataArray, low: float, high: float) -> None:
@@ -307,10 +317,14 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
     if any(name.endswith("_grade") and "estimated" in ds[name].values for name in map(str, ds.coords)):
         words = "* estimated: rates, power or kernel efficiencies of this system are neither published nor measured"
         handles.append(Line2D([], [], linestyle="none", label=words))
-    canvas.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0.008, 0.0), ncols=6, frameon=False, fontsize=9,
-        handleheight=1.2, columnspacing=1.6,
-    )  # fmt: skip
+    for columns in range(min(6, len(handles)), 0, -1):
+        legend = canvas.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0.008, 0.0), ncols=columns, frameon=False, fontsize=9,
+            handleheight=1.2, columnspacing=1.6, borderpad=0.2, labelspacing=0.3,
+        )  # fmt: skip
+        if legend.get_window_extent().x1 <= canvas.bbox.x1 or columns == 1:
+            return
+        legend.remove()
 
 
 def reasons(limit: xr.DataArray) -> dict[int, str]:

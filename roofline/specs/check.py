@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from roofline.errors import InputError
 from roofline.specs import folders as places
 from roofline.specs.crosschecks import cross_check, same_names
-from roofline.specs.findings import Finding, nearest, shown
+from roofline.specs.findings import DoubtfulSheet, Finding, nearest, shown
 from roofline.specs.folders import KINDS, SUFFIXES, Kind
 from roofline.specs.hardware import Accelerator
 from roofline.specs.load import CLASSES, REFERENCES, display, list_specs, read, resolve_references, validate
@@ -43,10 +46,13 @@ def check(target: str | PathLike[str] | None = None, *, folders: Folders = None)
     if target is not None:
         own = [Path(target).expanduser().absolute()] if Path(target).is_dir() else places.beside(files[0])
         folders = [*own, *places.user_folders(folders)]
-    known = _accelerators(folders)
     found: list[Finding] = []
-    for path in files:
-        found += sorted(_check_file(path, known, folders), key=lambda item: item.line)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulSheet)  # what loading warns of is among the findings
+        known = _accelerators(folders)
+        for path in files:
+            problems = [*_check_place(path, target, folders), *_check_file(path, known, folders)]
+            found += sorted(problems, key=lambda item: item.line)
     by_folder: dict[Path, list[tuple[str, str, Sequence[str]]]] = {}
     for path in files:
         by_folder.setdefault(path.parent, []).append((display(path), path.stem, places.aliases_of(path)))
@@ -65,10 +71,11 @@ def _targets(target: str | PathLike[str] | None, folders: Folders) -> list[Path]
         ]
     path = Path(target).expanduser().absolute()
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-        if not files:
+        files = [Path(folder) / name for folder, _, names in os.walk(path, onerror=_refuse) for name in names]
+        sheets = sorted(file for file in files if file.suffix in SUFFIXES and file.is_file())
+        if not sheets:
             raise InputError(f"{target}: no sheet ({' or '.join(SUFFIXES)}) in this folder")
-        return files
+        return sheets
     if path.is_file():
         return [path]
     for kind in KINDS:
@@ -76,6 +83,10 @@ def _targets(target: str | PathLike[str] | None, folders: Folders) -> list[Path]
         if found:
             return [found.absolute()]
     raise InputError(f"{target}: no such file, folder or sheet")
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename}: this folder is unreadable: {(error.strerror or str(error)).lower()}")
 
 
 def _accelerators(folders: Folders) -> list[Accelerator]:
@@ -105,6 +116,32 @@ def _check_file(path: Path, known: Sequence[Accelerator], folders: Folders) -> I
     if found:
         positions = Positions(raw.text)
         yield from (item.at(place, positions.line(item.field.split("."))) for item in found)
+
+
+def _check_place(path: Path, target: str | PathLike[str] | None, folders: Folders) -> Iterator[Finding]:
+    """What keeps a sheet from being found by its name: the folder it lies in, and the name of its file."""
+    place = display(path)
+    good = re.sub(r"[^a-z0-9._]+", "-", path.stem.lower()).strip("-")
+    if path.stem != good and good:
+        hint = f"rename the file to {good}{path.suffix}"
+        yield Finding("a name has no spaces or capitals", "id", path.stem, hint, file=place, line=1)
+    if places.kind_of(path):
+        return
+    try:
+        kind = _guess_kind(read(path).data)
+    except NotYaml:
+        return  # reported as such
+    if kind is None:
+        return
+    roots = [Path(target).expanduser().absolute()] if target is not None and Path(target).is_dir() else []
+    roots += [folder.absolute() for folder in places.user_folders(folders) if path.is_relative_to(folder.absolute())]
+    folder = (roots or [path.parent])[0] / places.FOLDERS[kind][1]
+    hint = f"move it to {display(folder / (good + path.suffix))}"
+    problem = f"{kind} sheets are found by name only in a folder {places.FOLDERS[kind][1]}/"
+    if roots:
+        yield Finding(problem, "", "", hint, file=place, line=1)
+    else:  # a single file outside any folder of sheets may be meant to be loaded by its path
+        yield Finding(f"{problem}, this one by its path only", "", "", hint, place, 1, "warning")
 
 
 def _check_data(

@@ -15,6 +15,7 @@ from roofline.specs.load import list_specs
 from roofline.specs.model import Model
 from roofline.specs.recipe import PART_NAMES, Recipe
 from roofline.specs.records import Folders, Sheet
+from roofline.specs.shipped import doubled
 
 GIB_OVER_GB = 2**30 / 1e9
 _HALVING: tuple[tuple[MathType, MathType], ...] = (
@@ -39,10 +40,10 @@ def cross_check(sheet: Sheet, others: Sequence[Accelerator], folders: Folders) -
     """Findings of a valid sheet. `others` are accelerators to compare an accelerator with."""
     match sheet:
         case Accelerator():
-            yield from _peaks(sheet)
-            yield from _memory(sheet)
-            yield from _scale_up(sheet)
-            yield from _siblings(sheet, others)
+            found = [*_peaks(sheet), *_memory(sheet), *_scale_up(sheet), *_siblings(sheet, others)]
+            yield from found
+            told = {item.field for item in found}
+            yield from (item for item in doubled(sheet) if item.field not in told)
         case System():
             yield from _system_power(sheet)
             yield from _networks(sheet)

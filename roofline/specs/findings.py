@@ -17,6 +17,10 @@ Loc = tuple[str | int, ...]
 _NO_VALUE = object()
 
 
+class DoubtfulSheet(UserWarning):
+    """A user's sheet was loaded that holds a doubtful number: its rates will be used as they stand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing wrong (`error`) or doubtful (`warning`) in a sheet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -54,6 +54,8 @@ def user_folders(folders: Sequence[str | PathLike[str]] | str | PathLike[str] | 
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{where}: {path} is not a folder")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise InputError(f"{where}: {path} is unreadable: permission denied")
     return paths
 
 
@@ -95,16 +97,22 @@ def beside(path: Path) -> list[Path]:
 
 
 def find(kind: Kind, name: str, folders: Sequence[str | PathLike[str]] | None) -> Path | None:
-    """The file a name stands for: in the first folder that has it, by stem, then by alias; case does not count."""
+    """The file a name stands for: in the first folder that has it, by stem, then by alias; case does not count.
+
+    An alias stands for a stem, not for a file: a user's sheet of that stem answers to the aliases of the one it
+    overrides.
+    """
     wanted = name.strip().lower()
+    stems: list[dict[str, Path]] = []
     for folder in search_path(kind, folders):
         files = sheet_files(folder)
-        by_stem = {stem.lower(): path for stem, path in files.items()}
-        if wanted in by_stem:
-            return by_stem[wanted]
+        stems.append({stem.lower(): path for stem, path in files.items()})
+        if wanted in stems[-1]:
+            return stems[-1][wanted]
         for path in files.values():
             if wanted in (alias.lower() for alias in aliases_of(path)):
-                return path
+                stem = path.stem.lower()
+                return next(known[stem] for known in stems if stem in known)
     return None
 
 
@@ -112,8 +120,21 @@ def resolve(kind: Kind, name: str, folders: Sequence[str | PathLike[str]] | None
     """`find`, or an `InputError` that names the nearest sheets."""
     path = find(kind, name, folders)
     if path is None:
-        raise unknown_name(kind, name, names(kind, folders))
+        raise not_found(kind, name, names(kind, folders), folders)
     return path
+
+
+def not_found(noun: str, name: str, known: Iterable[str], folders: Sequence[str | PathLike[str]] | None) -> InputError:
+    """An `InputError` for a name without a sheet: what else it names, else the nearest names and where to add one."""
+    if not name.strip():
+        return InputError(f"{noun}: the name is empty; known: {', '.join(sorted(known))}")
+    others = [kind for kind in KINDS if find(kind, name, folders)]
+    if others:
+        what = " and ".join(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" for kind in others)
+        return InputError(f"no {noun} named {name!r}: {name} is {what}")
+    text = str(unknown_name(noun, name, known))
+    joint = " " if text.endswith("?") else "; "
+    return InputError(f"{text}{joint}sheets of your own are found with --specs DIR or {ENVIRONMENT}")
 
 
 def names(kind: Kind, folders: Sequence[str | PathLike[str]] | None) -> list[str]:

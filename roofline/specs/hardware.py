@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self
+from os import PathLike
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StrictBool, WithJsonSchema, model_validator
 
+from roofline.specs import folders as places
 from roofline.specs import quantity as q
 from roofline.specs.efficiency import Efficiency
 from roofline.specs.formats import MathType
-from roofline.specs.records import Folders, Frozen, FrozenMap, Record, Sheet, SheetInput, TextKeys
+from roofline.specs.records import Folders, Frozen, FrozenMap, Record, Sheet, SheetInput, Source, TextKeys
 
 IDLE_SHARE_OF_TDP = 0.107
 """Idle over TDP, fitted on H100: the default where a sheet gives no idle power (grade `estimated`)."""
 
 DRAW_A, DRAW_B = 4.54, 0.647
 """Coefficients of equation (16), fitted on H100: the default elsewhere (grade `estimated`)."""
+
+
+_DRAW_RULE = Source(ref="rule where a sheet gives none: fitted on the H100", grade="estimated")
+
+
+def _is_accelerator(data: Mapping[str, Any]) -> bool:
+    """Whether the fields are those of an accelerator's sheet, not of a system's."""
+    return "dense_flop_per_s" in data and not {"accelerator", "accelerators"} & set(data)
 
 
 def _reference(what: str) -> WithJsonSchema:
@@ -33,6 +44,14 @@ class Memory(Record):
 
 class Power(Record):
     """Electrical draw of one accelerator, equation (16)."""
+
+    default_sources: ClassVar[Mapping[str, Source]] = {
+        "idle_w": Source(
+            ref=f"rule where a sheet gives none: {IDLE_SHARE_OF_TDP} of TDP, as fitted for the H100", grade="estimated"
+        ),
+        "draw_a": _DRAW_RULE,
+        "draw_b": _DRAW_RULE,
+    }
 
     tdp_w: Annotated[q.Watts, Field(description="sustained limit [W]")]
     idle_w: Annotated[
@@ -159,8 +178,8 @@ class System(Sheet):
     def load(cls, source: SheetInput | Self | Accelerator, *, folders: Folders = None) -> Self:
         """The system of a name, a path or a mapping.
 
-        An accelerator, or the name of one that no system has, stands for one scale-up domain of it with a
-        default host (`roofline.specs.default_host`), whose numbers are `estimated`.
+        An accelerator, the name of one that no system has, the path of its sheet or its mapping stands for one
+        scale-up domain of it with a default host (`roofline.specs.default_host`), whose numbers are `estimated`.
         Raises `roofline.errors.InputError` where there is no such sheet or it is not valid.
         """
         from roofline.specs import default_host, load  # these need the classes of this file first
@@ -173,7 +192,11 @@ class System(Sheet):
                     default_host.around(Accelerator.load(source, folders=folders), folders=folders)
                 )
             known = {*load.list_specs("system", folders=folders), *load.list_specs("accelerator", folders=folders)}
-            raise load.unknown_name("system or accelerator", source, known)
+            raise places.not_found("system or accelerator", source, known, folders)
+        if isinstance(source, str | PathLike | Mapping) and _is_accelerator(load.data_of(source)):
+            accelerator = Accelerator.load(source, folders=folders)
+            nearby = load.search_folders(source, folders)
+            return cls.model_validate(default_host.around(accelerator, folders=nearby))
         return load.load_sheet(cls, source, folders=folders)
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -16,13 +17,14 @@ from roofline import provenance
 from roofline.errors import InputError, unknown_name
 from roofline.specs import folders as places
 from roofline.specs.efficiency import Efficiency
-from roofline.specs.findings import Finding, input_error, problems, shown
+from roofline.specs.findings import DoubtfulSheet, Finding, input_error, problems, shown
 from roofline.specs.folders import KINDS, SUFFIXES, Kind
 from roofline.specs.hardware import Accelerator, Facility, System
 from roofline.specs.model import Model
 from roofline.specs.parse import NotYaml, Positions, parse
 from roofline.specs.recipe import Recipe
 from roofline.specs.records import Folders, Sheet
+from roofline.specs.shipped import doubled
 
 __all__ = ["CLASSES", "REFERENCES", "exists", "is_name", "list_specs", "load_sheet", "read", "unknown_name"]
 
@@ -92,10 +94,28 @@ def load_sheet(cls: type[S], source: Any, *, folders: Folders = None) -> S:
     if isinstance(source, str) and is_name(source):
         return _from_file(cls, places.resolve(_kind(cls), source, folders).absolute(), folders)
     if isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser().absolute()
-        nearby = places.beside(path)
-        return _from_file(cls, path, [*nearby, *places.user_folders(folders)] if nearby else folders)
+        return _from_file(cls, Path(source).expanduser().absolute(), search_folders(source, folders))
     raise InputError(f"{_kind(cls)}: expected a name, a path or a mapping, found {type(source).__name__}")
+
+
+def search_folders(source: Any, folders: Folders) -> Folders:
+    """The folders that the references of a source are looked up in: those next to a user's file come first."""
+    if isinstance(source, Mapping) or (isinstance(source, str) and is_name(source)):
+        return folders
+    nearby = places.beside(Path(source).expanduser().absolute())
+    return [*nearby, *places.user_folders(folders)] if nearby else folders
+
+
+def data_of(source: Any) -> Mapping[str, Any]:
+    """The fields of a mapping or of a path's file, not validated; none where there are none to read."""
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, str | os.PathLike) and not (isinstance(source, str) and is_name(source)):
+        try:
+            return read(Path(source).expanduser().absolute()).data
+        except (InputError, NotYaml):
+            return {}  # whoever loads it says why
+    return {}
 
 
 def read(path: Path) -> RawSheet:
@@ -145,9 +165,18 @@ def _from_file(cls: type[S], path: Path, folders: Folders) -> S:
         lines = [positions.line(item.field.split(".")) for item in found]
         placed = [item.at(display(path), line) for line, item in zip(lines, found, strict=True)]
         raise input_error("", sorted(placed, key=attrgetter("line")))
+    if isinstance(sheet, Accelerator) and not path.is_relative_to(places.built_in_root()):
+        _warn_of(doubled(sheet), raw)
     sheet._digest = raw.digest
     _loaded[cls, path] = (raw, references, sheet)
     return sheet
+
+
+def _warn_of(doubts: Iterable[Finding], raw: RawSheet) -> None:
+    """A `DoubtfulSheet` warning for each doubt, placed at the sheet's line rather than at a line of Python."""
+    for item in doubts:
+        line = Positions(raw.text).line(item.field.split("."))
+        warnings.warn_explicit(str(item), DoubtfulSheet, display(raw.path), line)
 
 
 def _from_mapping(cls: type[S], source: Mapping[str, Any], folders: Folders) -> S:

@@ -49,6 +49,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
+    default_sources: ClassVar[Mapping[str, Source]] = {}
+    """Sources of the numbers that a rule fills in where a sheet gives none, by field."""
+
     _hash: int | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
@@ -112,8 +115,15 @@ class Sheet(Record):
         return _apply(self, _tree(changes), f"{type(self).__name__}.replace")
 
     def source_of(self, path: str) -> Source | None:
-        """The source of a dotted field path: its own, else that of the nearest parent that has one."""
+        """The source of a dotted field path: its own, else that of the nearest parent that has one.
+
+        A number that the sheet leaves to a rule has that rule as its source, of grade `estimated`, whatever a parent
+        says. None where the sheet gives no source.
+        """
         parts = path.split(".")
+        rule = _rule_of(self, parts)
+        if rule is not None:
+            return rule
         for end in range(len(parts), 0, -1):
             found = self.sources.get(".".join(parts[:end]))
             if found is not None:
@@ -133,6 +143,16 @@ class Sheet(Record):
             if isinstance(value, Sheet):
                 found.update(value.digests)
         return found
+
+
+def _rule_of(sheet: Sheet, parts: Sequence[str]) -> Source | None:
+    """The source of a number that a rule filled in, or None."""
+    owner: Any = sheet
+    for part in parts[:-1]:
+        owner = owner.__dict__.get(part) if isinstance(owner, Record) else None
+    if not isinstance(owner, Record) or parts[-1] in owner.model_fields_set:
+        return None
+    return owner.default_sources.get(parts[-1])
 
 
 def canonical_json(record: Record) -> str:

@@ -111,5 +111,19 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, t
         return None
 
     monkeypatch.setattr(importlib.util, "find_spec", nothing)
-    with pytest.raises(InputError, match=r'pip install "roofline\[io\]"'):
+    with pytest.raises(InputError, match=r'pip install "roofline\[io\]" \(in a clone: pip install "\.\[io\]"\)'):
         files.needs("pyarrow", "io", tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.png"])
+def test_a_read_only_file_is_left_alone(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    target.write_text("mine", encoding="utf-8")
+    target.chmod(0o444)
+    with pytest.raises(InputError, match=f"out .*{name}: is there already and read-only"):
+        check_writable(target)
+    with pytest.raises(InputError, match="read-only"), whole(target) as draft:
+        draft.write_text("other", encoding="utf-8")
+    assert target.read_text(encoding="utf-8") == "mine"
+    target.chmod(0o644)
+    check_writable(target)

@@ -103,7 +103,14 @@ def test_the_roofline_chart_draws_operations_under_the_roofs() -> None:
     ]
     figure = roofline_chart(dots, peaks={"bf16": 1e15, "fp8": 2e15}, bytes_per_s=3e12, title="made up")
     said = texts(figure)
-    for words in ("made up", "memory 3 TB/s", "fp8 2 PFLOP/s", "bf16 1 PFLOP/s", "1  gate and up  43.5%"):
+    for words in (
+        "made up",
+        "memory 3 TB/s",
+        "fp8 2 PFLOP/s",
+        "bf16 1 PFLOP/s",
+        "1  gate and up  42.7%",
+        "not on the axes (collectives, moves)  1.7%",
+    ):
         assert words in said
     assert "norm" not in said
     places = np.concatenate([item.get_offsets() for item in figure.axes[0].collections])
@@ -127,3 +134,47 @@ def test_edges_lie_between_centres() -> None:
     assert (borders[:-1] < centres).all()
     assert (centres < borders[1:]).all()
     np.testing.assert_allclose(borders[1], np.sqrt(2.0))
+
+
+def test_the_legend_of_a_heatmap_stays_on_the_slide() -> None:
+    ds = synthetic_heatmap().isel(system=[0, 1])
+    ds["limit"][0, 0, -1, :4] = [2, 3, 4, 5]
+    ds["tokens_per_mwh"][0, 0, -1, :4] = np.nan
+    figure = plots.heatmap(ds)
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 7
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert legend.get_window_extent().x0 >= 0
+
+
+def test_two_points_have_ticks_on_both_axes() -> None:
+    ds = (
+        synthetic_decode().isel(batch=[1, 2], deployment=[0], context=[0], system=[0]).assign_coords(deployment=["tp4"])
+    )
+    (axes,) = curves.throughput_curves(ds).axes
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+        assert len(places) >= 2
+
+
+@pytest.mark.parametrize(("start", "stop"), [(137.5, 139.3), (16.0, 36.0), (0.9, 1.1), (1.0, 1000.0)])
+def test_marks_lie_inside_and_are_several(start: float, stop: float) -> None:
+    found = plots.marks(start, stop)
+    assert len(found) >= 3
+    assert found == sorted(found)
+    assert all(start * 0.99 <= place <= stop * 1.01 for place in found)
+
+
+def test_a_panel_says_how_many_gpus_its_winner_takes() -> None:
+    ds = synthetic_heatmap()
+    degrees = {"tp": 1, "pp": 4, "dp": 8, "ep": 8, "moe_tp": 1}
+    shape = ds["tokens_per_mwh"].dims
+    for name, value in degrees.items():
+        ds[name] = (shape, np.full(ds["tokens_per_mwh"].shape, float(value)))
+    ds["recipe"] = (shape, np.full(ds["tokens_per_mwh"].shape, "fp8", dtype=object))
+    figure = plots.heatmap(ds)
+    assert "fp8, pp4 dp8 ep8, 32 GPUs" in texts(figure)
+    ds["recipe"][:] = "a-recipe-with-a-name-that-is-long"
+    for panel in plots.heatmap(ds).axes[:10]:
+        (said,) = panel.texts[:1]
+        assert said.get_window_extent().width <= panel.bbox.width * 1.02

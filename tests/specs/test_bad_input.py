@@ -255,6 +255,27 @@ def test_what_cannot_be_a_sheet(source: object, what: str) -> None:
         Accelerator.load(source)  # type: ignore[arg-type]
 
 
+def test_a_name_of_another_kind_is_told(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no model named 'hgx-h100': hgx-h100 is a system$"):
+        Model.load("hgx-h100")
+    with pytest.raises(InputError, match=r"no system or accelerator named 'tiny': tiny is a model$"):
+        System.load("tiny", folders=[folder])
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_name_is_said_to_be_empty(empty: str) -> None:
+    with pytest.raises(InputError, match=r"system or accelerator: the name is empty; known: .*dgx-h100"):
+        System.load(empty)
+    with pytest.raises(InputError, match="model: the name is empty"):
+        Model.load(empty)
+
+
+def test_an_unknown_name_says_where_own_sheets_are_found() -> None:
+    for cls in (System, Model):
+        with pytest.raises(InputError, match="found with --specs DIR or ROOFLINE_SPECS"):
+            cls.load("no-such-thing")
+
+
 def test_system_name_that_is_neither_system_nor_accelerator() -> None:
     with pytest.raises(InputError, match="no system or accelerator named 'dgx-h1000'; did you mean"):
         System.load("dgx-h1000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,9 +215,43 @@ def test_a_sheet_outside_the_usual_folders_is_known_by_its_fields(folder: Path, 
     for name in ("models/tiny", "recipes/half", "efficiency/acme"):
         path = tmp_path / f"loose-{Path(name).name}.yaml"
         path.write_text((folder / f"{name}.yaml").read_text())
-        assert [str(item) for item in check(path, folders=[folder])] == []
+        found = only(check(path, folders=[folder]))
+        kind = Path(name).parent
+        assert f"found by name only in a folder {kind}/" in found.problem
+        assert found.hint.endswith(f"{kind}/{path.name}")
+        assert found.line == 1
+        assert only(check(folder)) == found
+        path.unlink()
     path.write_text("colour: blue\n")
     assert "cannot tell what kind of sheet" in only(check(path)).problem
+
+
+def test_a_single_sheet_outside_any_folder_of_sheets_is_found_by_its_path(folder: Path) -> None:
+    path = folder / "loose.yaml"
+    path.write_text((folder / "recipes" / "half.yaml").read_text())
+    found = only(check(path), severity="warning")
+    assert "this one by its path only" in found.problem
+    assert found.hint.endswith("recipes/loose.yaml")
+
+
+@pytest.mark.parametrize(("file", "mend"), [("Half Way.yml", "half-way.yml"), ("HALF.yaml", "half.yaml")])
+def test_a_file_name_that_is_no_name(folder: Path, file: str, mend: str) -> None:
+    path = (folder / "recipes" / "half.yaml").rename(folder / "recipes" / file)
+    found = only(check(folder))
+    assert (found.field, found.value) == ("id", path.stem)
+    assert found.hint == f"rename the file to {mend}"
+
+
+def test_an_unreadable_folder_is_said_to_be_unreadable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="unreadable: permission denied"):
+        patch.setattr(os, "scandir", deny)  # permissions do not bind every user that runs tests
+        check(folder)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"folders: .* is unreadable"):
+        check(folder / "recipes" / "half.yaml", folders=[folder])
 
 
 def test_built_in_sheets_are_checked_by_name_and_by_folder() -> None:

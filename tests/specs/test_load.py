@@ -75,6 +75,30 @@ def test_user_sheet_overrides_a_built_in_one(folder: Path, monkeypatch: pytest.M
     assert list_specs("accelerator").count(name) == 1
 
 
+@pytest.mark.parametrize("alias", ["h100", "H100-SXM5"])
+def test_an_alias_of_an_overridden_sheet_stands_for_the_users(folder: Path, alias: str) -> None:
+    text = (folder / "accelerators" / "one.yaml").read_text().replace('aliases: [acme-1, "Acme First"]\n', "")
+    path = folder / "accelerators" / "h100-sxm.yaml"
+    path.write_text(text)
+    assert folders.find("accelerator", alias, []) == folders.find("accelerator", "h100-sxm", [])
+    assert folders.find("accelerator", alias, [folder]) == path
+    assert Accelerator.load(alias, folders=[folder]).vendor == "Acme"
+    assert System.load(alias, folders=[folder]).accelerator.vendor == "Acme"
+
+
+def test_an_accelerators_path_or_mapping_stands_for_a_system_as_its_name_does(folder: Path) -> None:
+    path = folder / "accelerators" / "one.yaml"
+    by_name = System.load("one", folders=[folder])
+    assert System.load(path) == by_name  # with the network of the system sheet next to it
+    assert System.load(str(path)) == by_name
+    mapping = Accelerator.load("one", folders=[folder]).model_dump()
+    assert System.load(mapping, folders=[folder]) == by_name
+    path.write_text(path.read_text().replace("tdp_w: 500", "tdp_w: -500"))
+    with pytest.raises(InputError, match=r"one\.yaml:8: power\.tdp_w = -500") as caught:
+        System.load(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_folders_of_the_environment_are_searched_in_order(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +180,18 @@ def test_defaults_that_a_rule_fills_in(folder: Path) -> None:
     one = Accelerator.load("one", folders=[folder])
     assert one.power.idle_w == pytest.approx(0.107 * 500)
     assert (one.power.draw_a, one.power.draw_b) == (4.54, 0.647)
-    assert one.source_of("power.idle_w") is None
+    for field in ("idle_w", "draw_a", "draw_b"):
+        rule = one.source_of(f"power.{field}")
+        assert rule is not None
+        assert rule.grade == "estimated"
+        assert "rule where a sheet gives none" in rule.ref
+    assert one.source_of("power.nothing") is None
+    assert one.replace(power__idle_w=60.0).source_of("power.idle_w").ref == "changed by replace()"  # type: ignore[union-attr]
+    all_power = {"power": {"ref": "Acme data sheet", "grade": "published"}}
+    own = Accelerator.load({**one.model_dump(exclude_defaults=True), "power": {"tdp_w": 500}, "sources": all_power})
+    assert own.source_of("power.tdp_w").grade == "published"  # type: ignore[union-attr]
+    assert own.source_of("power.idle_w").grade == "estimated"  # type: ignore[union-attr]
+    assert own.source_of("year") is None
     assert one.source_of("memory.bytes").grade == "measured"  # type: ignore[union-attr]
     assert one.source_of("memory.bytes_per_s").grade == "published"  # type: ignore[union-attr]
     assert System.load("box", folders=[folder]).scale_up_bytes_per_s == 4.0e11
