@@ -1,8 +1,11 @@
 """Static batches, predicted and measured: the throughput tables of TensorRT-LLM 0.9.
 
 Rows are from docs/source/performance/perf-overview.md of TensorRT-LLM v0.9 (Apache-2.0), "Peak Throughput": a batch of
-equal requests, prefilled at once and decoded to the end, rate = batch * OSL / (prefill + OSL steps). FP8 rows keep
-the KV cache in FP8. The models are those of the tables, which the shipped sheets do not cover, given as mappings.
+equal requests, prefilled at once and decoded to the end, rate = batch * OSL / (prefill + OSL steps). The models
+are those of the tables, which the shipped sheets do not cover, given as mappings.
+
+Assumed, since the tables do not say: FP8 rows keep the KV cache in FP8 (in BF16, 17 of the 48 would not fit their
+memory), and a process may fill all of it.
 
     python -m bench.static_batch        prints every row and the summary
 """
