@@ -107,6 +107,7 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         code = compile("\n" * block.line + block.text, str(page), "exec")
         if "no-run" not in block.info.split():
             exec(code, namespace)
+    assert "rl" in namespace, "no block of the page used the library"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: f"{page.parent.name}/{page.name}")
