@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-CASES = ("start", "compile", "memory", "decode", "labelled", "prefill", "heatmap")
+CASES = ("start", "compile", "memory", "decode", "labelled", "prefill", "zoo", "heatmap")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +61,7 @@ def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[
     from bench.plain import oracle_row
     from bench.record import Row
     from bench.shapes import FULL, TINY
+    from bench.zoo import zoo_rows
 
     shape = TINY if tiny else FULL
     wide, long = (2, 64) if tiny else (64, 1024)
@@ -84,6 +85,7 @@ def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[
         "decode": lambda: sweeps.decode_rows(shape, repeats, python),
         "labelled": lambda: sweeps.labelled_rows(wide, long, repeats, python),
         "prefill": lambda: sweeps.prefill_rows(shape, repeats, python),
+        "zoo": lambda: zoo_rows(2 if tiny else 1000, repeats),
         "heatmap": heatmap,
     }
     needed = {*wanted, *(["plain"] if {"decode", "labelled", "prefill"} & set(wanted) else [])}

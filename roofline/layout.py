@@ -38,6 +38,8 @@ KIT = np.dtype(
         ("head", PART),  # lm_head
         ("decode_core", PART),  # attention over the cache, few query tokens; w_weight: KV element
         ("context_core", PART),  # attention of a prompt; w_weight: KV element
+        ("index", PART),  # scoring of all tokens by the indexer of sparse attention; w_weight: index cache element
+        ("scan", PART),  # recurrence of linear attention; w_weight: state element
         ("w_expand", _f8),  # B per element of K and V expanded from a latent cache
         ("w_embed", _f8),  # B per element of the embedding table
         ("w_hidden", _f8),  # B per element of the residual stream; 0 in `ideal`
@@ -50,6 +52,11 @@ KIT = np.dtype(
         ("elementwise_fixed_s", _f8),  # per element-wise kernel
         ("permute_eta_memory", _f8),
         ("w_permute", _f8),  # 1 where token permutation is counted, 0 in `ideal`
+        ("w_conv", _f8),  # B per element of the state of a short convolution
+        ("w_score", _f8),  # B per index score kept for the selection; 0 in `ideal`
+        ("top_k_eta_memory", _f8),  # selection of the tokens that sparse attention reads
+        ("top_k_fixed_s", _f8),
+        ("chunk_work", _f8),  # 1 where the work inside the chunks of a scan is counted, 0 in `ideal`
         ("expert_skew", _f8),  # >= 1: load of the fullest expert rank over its expectation
         ("fullest_rank", _i8),  # 1: ranks wait for the fullest; 0: mean load
         ("bound", _i8),  # 1: `ideal`, a layer takes max(compute, memory, link); 0: operations in series
@@ -61,22 +68,31 @@ LAYER = np.dtype(
     [
         ("count", _i8),  # layers of this kind in the model
         ("attention", _i8),  # Attention
-        ("heads", _i8),
-        ("kv_heads", _i8),
-        ("head_dim", _i8),
+        ("heads", _i8),  # query heads; LINEAR: value heads
+        ("kv_heads", _i8),  # LINEAR: key heads (groups of B and C in Mamba-2)
+        ("head_dim", _i8),  # query and key width; LINEAR: key width (state size N in Mamba-2)
         ("window", _i8),  # visible tokens; NO_WINDOW where all are
+        ("chunked", _i8),  # 1: `window` is a chunk, tokens see back to the start of theirs (chunked-local)
+        ("gated", _i8),  # 1: GQA with an output gate of the width of the values
+        ("selected", _i8),  # tokens that sparse attention reads of those visible; 0: all
+        ("index_heads", _i8),  # of the layer's own indexer; 0 where it has none
+        ("index_dim", _i8),
         ("q_lora", _i8),  # MLA: 0 where queries are not compressed
         ("kv_lora", _i8),
         ("qk_nope", _i8),
         ("qk_rope", _i8),
-        ("v_head", _i8),
+        ("v_head", _i8),  # value width per head, of GQA and LINEAR too
+        ("gates", _i8),  # LINEAR: gate columns per value head (1 Mamba-2: dt; 2 gated delta net: beta and decay)
+        ("conv", _i8),  # LINEAR: width of the short convolution
+        ("state_flop", _i8),  # LINEAR: FLOP per state element and token (4 Mamba-2, 6 delta rule)
+        ("chunk_flop", _i8),  # LINEAR: FLOP per value head and token inside the chunks of a prompt's scan
         ("norms", _i8),  # norm kernels a layer runs
         ("ffn_matrices", _i8),  # 3 gated, 2 ungated
         ("ffn_inner", _i8),  # dense feed-forward width; 0 where the layer has none
         ("experts", _i8),  # 0 where the layer has none
         ("top_k", _i8),
         ("expert_inner", _i8),
-        ("expert_hidden", _i8),  # width experts work in; hidden unless latent
+        ("expert_hidden", _i8),  # width experts work in; less than hidden where latent, with projections in and out
         ("shared_inner", _i8),  # summed width of shared experts, 0 where none
         ("other_params", _i8),  # norm weights, biases, sinks: replicated, in bf16
     ]
@@ -93,6 +109,9 @@ MODEL = np.dtype(
         ("tied", _i8),  # 1: lm_head is the embedding
         ("route_groups", _i8),  # nodes a token may reach under group-limited routing; 0: no limit
         ("max_context", _i8),
+        ("first_draft", _i8),  # rows [first_draft, last_draft) of the LAYER array: one multi-token-prediction module
+        ("last_draft", _i8),  # equal to first_draft where the model has none
+        ("draft_modules", _i8),
     ]
 )
 
@@ -106,6 +125,9 @@ MACHINE = np.dtype(
         ("max_accelerators", _i8),  # a replica may span this many (several systems over scale-out)
         ("domain", _i8),  # accelerators that share one scale-up network
         ("mesh", _i8),  # Topology
+        ("axis_x", _i8),  # extents of a torus domain, largest first, product = domain; 1 where there is no such axis
+        ("axis_y", _i8),
+        ("axis_z", _i8),
         ("up_bytes_per_s", _f8),  # scale-up, one direction per accelerator
         ("up_hop_s", _f8),
         ("out_bytes_per_s", _f8),  # scale-out, one direction per accelerator; 0: none
@@ -122,7 +144,7 @@ MACHINE = np.dtype(
         ("eta_exchange", _f8),
         ("eta_p2p", _f8),
         ("eta_out", _f8),
-        ("tdp_w", _f8),
+        ("tdp_w", _f8),  # NaN where undisclosed: then power and energy are NaN
         ("idle_w", _f8),
         ("power_a", _f8),  # coefficient of sqrt(u_f) in equation (16)
         ("power_b", _f8),  # coefficient of u_m
@@ -150,6 +172,7 @@ class Attention(IntEnum):
     NONE = 0
     GQA = 1
     MLA = 2
+    LINEAR = 3
 
 
 class Topology(IntEnum):
@@ -157,6 +180,7 @@ class Topology(IntEnum):
 
     SWITCHED = 0
     FULL_MESH = 1
+    TORUS = 2
 
 
 class Limit(IntEnum):
@@ -172,6 +196,8 @@ class Limit(IntEnum):
     ACCELERATORS = 7
     MATH_TYPE = 8
     CONTEXT = 9
+    DRAFT = 10
+    POWER = 11  # of a choice by energy; a cell by itself has its time
 
 
 LIMIT_MEANINGS: dict[Limit, str] = {
@@ -185,6 +211,8 @@ LIMIT_MEANINGS: dict[Limit, str] = {
     Limit.ACCELERATORS: "the replica needs more accelerators than the system can join",
     Limit.MATH_TYPE: "the accelerator has no math type for the recipe",
     Limit.CONTEXT: "context beyond what the model was trained for",
+    Limit.DRAFT: "the model has no multi-token-prediction layers to draft with",
+    Limit.POWER: "the power of the part or of its system is undisclosed, so nothing can be chosen by energy",
 }
 
 
@@ -199,7 +227,7 @@ class Bound(IntEnum):
 
 
 class Operation(IntEnum):
-    """The operations of a pass, in the order a token meets them."""
+    """The operations of a pass, about in the order a token meets them."""
 
     EMBEDDING = 0
     PROJECT_IN = 1
@@ -225,6 +253,14 @@ class Operation(IntEnum):
     LM_HEAD = 21
     GATHER_LOGITS = 22
     HAND_OVER = 23
+    INDEX_QUERY = 24
+    INDEX_KEY = 25
+    INDEX = 26
+    TOP_K = 27
+    SCAN = 28
+    LATENT_DOWN = 29
+    LATENT_UP = 30
+    JOIN_DRAFT = 31
 
 
 class Component(IntEnum):
@@ -265,5 +301,13 @@ OPERATION_COMPONENT: dict[Operation, Component] = {
     Operation.LM_HEAD: Component.HEAD,
     Operation.GATHER_LOGITS: Component.COLLECTIVES,
     Operation.HAND_OVER: Component.PIPELINE,
+    Operation.INDEX_QUERY: Component.ATTENTION_PROJECTION,
+    Operation.INDEX_KEY: Component.ATTENTION_PROJECTION,
+    Operation.INDEX: Component.ATTENTION_CORE,
+    Operation.TOP_K: Component.ATTENTION_CORE,
+    Operation.SCAN: Component.ATTENTION_CORE,
+    Operation.LATENT_DOWN: Component.EXPERTS,
+    Operation.LATENT_UP: Component.EXPERTS,
+    Operation.JOIN_DRAFT: Component.HEAD,
 }
 """Which component the time of an operation counts to."""

@@ -38,8 +38,9 @@ FAMILIES = {  # sheet: (system in the tables, accelerator sheet, switches reduce
     "gb300": ("gb300", "gb300", True),
     "l40s": ("l40s", "l40s", False),
     "a100": ("a100_sxm", "a100-80-sxm", False),
+    "rtx-pro-6000": ("rtx_pro_6000_server", "rtx-pro-6000-bw-server", False),
 }
-SHARED_BUS = ("l40s",)  # systems as in the tables: no links of their own, PCIe
+SHARED_BUS = ("l40s", "rtx_pro_6000_server")  # systems as in the tables: no links of their own, PCIe
 FORMATS = {
     "bfloat16": ("bf16", 2.0),
     "fp8": ("fp8", 1.0),
@@ -372,6 +373,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder with the three tables")
     parser.add_argument("--out", type=Path, help="folder to write the sheets to")
+    parser.add_argument("--only", nargs="+", help="sheets to print or write; all are fitted")
     args = parser.parse_args()
     tables = Tables.read(args.folder)
     fits = {}
@@ -389,6 +391,8 @@ def main() -> None:
             "exchange": fit_gather(tables, system, part, ("alltoall",)),
         }
     for name, sheet in [*((n, sheet_text(n, f, fits)) for n, f in fits.items()), *defaults(fits)]:
+        if args.only and name not in args.only:
+            continue
         if args.out is None:
             sys.stdout.write(f"# {name}.yaml\n{sheet}\n")
         else:

@@ -20,7 +20,9 @@ BORROWED = {
     ("gb300", "exchange"): ("b300", "at most 4 GPUs tabled here: the B300's fit over 8"),
     ("gb200", "reduce"): ("gb300", "at most 4 GPUs tabled here: the GB300's fit over 2 to 16, of the same network"),
 }
-SHARED_BUS = "l40s"
+SHARED_BUS = ("l40s", "rtx-pro-6000")
+NEAREST = {"l40s": ("h100", "H100"), "a100": ("h100", "H100"), "rtx-pro-6000": ("b200", "B200")}
+"""Whose expert blocks stand in for those of a part without: of the same generation where one was measured."""
 # Matrix share of peak of an MI300X over a Hopper's: 0.514 (MAMF, bf16) by the share fitted here for the H100.
 MAMF_BF16 = 0.514
 COMPUTE_RULES = {
@@ -79,16 +81,17 @@ def seconds(value: float) -> str:
     return f"{value * 1e6:.1f}e-6"
 
 
-def completed(family: Family, families: dict[str, Family]) -> Family:
+def completed(name: str, families: dict[str, Family]) -> Family:
     """Fill in what no table has: experts of a part without, and the compute share of decode attention."""
+    family = families[name]
     out = dict(family)
     experts, context = dict(family["experts"]), family["context_attention"]
     if not experts:
-        near, name = "h100", "H100"
+        near, title = NEAREST[name]
         for fmt, fit in families[near]["experts"].items():
             if fmt in family["gemm"]:
                 eta = min(fit.eta_compute, family["gemm"][fmt].eta_compute)
-                rule = f"expert blocks not measured: the {name}'s, eta_compute no higher than the GEMM's"
+                rule = f"expert blocks not measured: the {title}'s, eta_compute no higher than the GEMM's"
                 experts[fmt] = fit.with_compute(eta).by_rule(rule)
     out["experts"] = experts
     decode = {}
@@ -109,7 +112,7 @@ def collectives_of(name: str, families: dict[str, Family]) -> Constants:
         ref, grade = f"{TABLES}: {fit[-1]}{what}", "measured"
         if rule:
             ref, grade = f"{rule}; {ref}", "estimated"
-        elif name == SHARED_BUS:
+        elif name in SHARED_BUS:
             ref = f"8 GPUs on one shared PCIe bus, fewer are faster; median error {100 * fit[-2]:.0f} %; {ref}"
             grade = "estimated"
         fitted[kind] = fit, ref, grade
@@ -161,7 +164,18 @@ def of(library: str) -> str:
     return f"{library}: " if library else ""
 
 
-def render(title: str, family: Family, notes: str, collectives: Constants) -> str:
+ELEMENTWISE_S = 2.0e-6
+RESERVE_BYTES = "1e9"
+
+
+def render(
+    title: str,
+    family: Family,
+    notes: str,
+    collectives: Constants,
+    elementwise_s: float = ELEMENTWISE_S,
+    reserve_bytes: str = RESERVE_BYTES,
+) -> str:
     """The whole sheet as YAML."""
     lines = [f"name: {title}", f"accelerators: [{', '.join(family['accelerators'])}]", "notes: >-"]
     lines += ["  " + line for line in textwrap.wrap(notes, 112)]
@@ -169,9 +183,10 @@ def render(title: str, family: Family, notes: str, collectives: Constants) -> st
     for kind in CLASSES:
         lines.append(f"  {kind}:")
         lines += [f"    {fmt}: {fit.numbers()}" for fmt, fit in family[kind].items()]
-    lines += ["  elementwise: {eta_memory: 0.8, fixed_s: 2.0e-6}", "  permute: {eta_memory: 0.5}", "collectives:"]
+    lines.append(f"  elementwise: {{eta_memory: 0.8, fixed_s: {seconds(elementwise_s)}}}")
+    lines += ["  permute: {eta_memory: 0.5}", "collectives:"]
     lines += [f"  {key}: {number}" for key, (number, _, _) in collectives.items()]
-    lines += ["experts_skew: 1.0", "runtime: {memory_fraction: 0.9, reserve_bytes: 1e9}", "sources:"]
+    lines += ["experts_skew: 1.0", f"runtime: {{memory_fraction: 0.9, reserve_bytes: {reserve_bytes}}}", "sources:"]
     for kind in CLASSES:
         lines += [f"  operations.{kind}.{fmt}: {fit.source()}" for fmt, fit in family[kind].items()]
         if kind in COMPUTE_RULES:
@@ -205,7 +220,7 @@ def render(title: str, family: Family, notes: str, collectives: Constants) -> st
 
 def sheet_text(name: str, family: Family, families: dict[str, Family]) -> str:
     """Sheet of one measured family."""
-    full = completed(family, families) | {"accelerators": [family["accelerator"]]}
+    full = completed(name, families) | {"accelerators": [family["accelerator"]]}
     return render(f"{name.upper()}, kernels as measured", full, notes_of(name, full), collectives_of(name, families))
 
 
@@ -225,7 +240,7 @@ def middle(fits: list[Fit], rule: str) -> Fit:
 
 def pooled(names: tuple[str, ...], families: dict[str, Family], rule: str) -> tuple[Family, Constants]:
     """Medians over families: operations and collectives, all estimated by `rule`."""
-    full = [completed(families[n], families) for n in names]
+    full = [completed(n, families) for n in names]
     out: Family = {"accelerators": []}
     for kind in CLASSES:
         formats = dict.fromkeys(fmt for f in full for fmt in f[kind])
@@ -280,3 +295,68 @@ def defaults(families: dict[str, Family]) -> Iterator[tuple[str, str]]:
     yield "default-rubin", render("Rubin, by default", family, notes, shared)
     for name, title, with_fp4 in (("cdna3", "CDNA 3, by default", False), ("cdna4", "CDNA 4, by default", True)):
         yield f"default-{name}", render(*cdna(families, title, with_fp4))
+    yield from unmeasured(families)
+
+
+def scaled(family: Family, rule: str, fixed: float, mxfp4: Fit | None = None) -> Family:
+    """Every entry of a family as an estimate by `rule`, fixed times by a factor."""
+    out: Family = {"accelerators": []}
+    for kind in CLASSES:
+        entries = dict(family[kind]) | ({"mxfp4": mxfp4} if mxfp4 and kind in ("gemm", "experts") else {})
+        out[kind] = {fmt: fit.by_rule(rule, fixed_s=fixed * fit.fixed_s) for fmt, fit in entries.items()}
+    return out
+
+
+def slower(table: Constants, factor: float, rule: str) -> Constants:
+    """Constants of collectives as estimates by `rule`, fixed times by a factor."""
+    return {
+        key: (seconds(factor * float(number)) if key.endswith("_s") else number, rule, "estimated")
+        for key, (number, _, _) in table.items()
+    }
+
+
+def unmeasured(families: dict[str, Family]) -> Iterator[tuple[str, str]]:
+    """Sheets for makers and kinds of part of which nothing is measured here; each says how wrong it may be."""
+    rule = "as the sheet l40s, the only Ada part measured"
+    ada, shared = completed("l40s", families), collectives_of("l40s", families)
+    notes = "For Ada parts without measurements of their own: the L40S's. Expect kernels within 1.3 times."
+    yield "default-ada", render("Ada, by default", scaled(ada, rule, 1.0), notes, slower(shared, 1.0, rule))
+
+    hopper, shared = pooled(("h100", "h200"), families, "")
+    mxfp4 = pooled(BLACKWELL, families, "")[0]["gemm"]["nvfp4"]
+    rule = "Hopper medians, for FP4 Blackwell's of nvfp4: nothing is measured on such a part"
+    table = slower(shared, 1.5, "Hopper medians, fixed times by 1.5: no measurement of such a library is at hand")
+    notes = (
+        "For Gaudi, TPU and Trainium: matrix units beside HBM, so the shares of a Hopper stand for theirs. Nothing was "
+        "measured: expect kernels within a factor of 2, collectives within 3."
+    )
+    family = scaled(hopper, rule, 1.0, mxfp4)
+    yield "default-asic", render("Gaudi, TPU, Trainium, by default", family, notes, table)
+
+    fixed = 1 / 8
+    rule = "Hopper medians, fixed times by an eighth: a static schedule launches nothing; a guess"
+    table = slower(shared, fixed, rule)
+    table["two_shot_s"] = (seconds(1e-6), "two exchanges of that schedule: a guess", "estimated")
+    table["out_s"] = (shared["out_s"][0], "a NIC is a NIC: as on Hopper", "estimated")
+    notes = (
+        "For LPUs: all operands in SRAM, every cycle scheduled by the compiler. Nothing was measured: expect kernels "
+        "and collectives within a factor of 3. No runtime lives in the SRAM beside the model."
+    )
+    family = scaled({kind: {f: e for f, e in hopper[kind].items() if f != "int8"} for kind in CLASSES}, rule, fixed)
+    text = render("LPU, by default", family, notes, table, fixed * ELEMENTWISE_S, "0")
+    sequence = {
+        "linear_attention": "{eta_compute: 0.15, eta_memory: 0.85, fixed_s: 0.8e-6}",
+        "index": "{eta_compute: 0.45, eta_memory: 0.9, fixed_s: 0.5e-6}",
+        "top_k": "{eta_memory: 0.2, fixed_s: 1.3e-6}",
+    }
+    numbers = "".join(f"  {name}: {entry}\n" for name, entry in sequence.items())
+    refs = "".join(f'  operations.{name}: {{ref: "{rule}", grade: estimated}}\n' for name in sequence)
+    text = text.replace("collectives:\n", f"{numbers}collectives:\n", 1)
+    text = text.replace("  collectives.one_shot_s: {", f"{refs}  collectives.one_shot_s: {{", 1)
+    for old, new in (
+        ("a fused element-wise kernel in a CUDA graph: about 2 us, about 0.8 of bandwidth", rule),
+        ("driver context, CUDA graphs and communication buffers, about 1 GB", "nothing beside the model"),
+        ("customary default of serving engines", "a tenth for instructions and what is in flight"),
+    ):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    yield "default-lpu", text

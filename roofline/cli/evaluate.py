@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import options as opt
-from roofline.cli.numbers import names, whole_numbers
+from roofline.cli.numbers import names, shares, whole_numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,8 @@ def decode(
         int,
         typer.Option("--new-tokens", min=1, help="New tokens per sequence in one step; more than 1 to verify drafts."),
     ] = 1,
+    drafts: opt.Drafts = 0,
+    acceptance: opt.Acceptance = None,
     components: Annotated[
         bool, typer.Option("--components", help="Also where the time goes (in .nc and .zarr).")
     ] = False,
@@ -74,6 +76,7 @@ def decode(
     """One decode step: time, tokens per second, memory, power and energy."""
     axes = _axes(models, systems, recipe, tp, pp, dp, ep, moe_tp, batch)
     axes |= {"context": whole_numbers(context, "--context"), "new_tokens": new_tokens, "components": components}
+    axes |= {"drafts": drafts, "acceptance": None if acceptance is None else shares(acceptance, "--acceptance")}
     _run("decode", axes, fidelity, boundary, basis, out, as_json, specs)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import options as opt
-from roofline.cli.numbers import whole_numbers
+from roofline.cli.numbers import shares, whole_numbers
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, or path of a sheet.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, path of a sheet, or a config.json.")],
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system or accelerator: name or path of a sheet.")],
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME", help="Default: the first the model ships in.")
@@ -40,6 +40,8 @@ def explain(
     isl: Annotated[
         str | None, typer.Option("--isl", metavar="N", help="Instead: the prefill of a prompt this long.")
     ] = None,
+    drafts: opt.Drafts = 0,
+    acceptance: opt.Acceptance = None,
     fidelity: opt.FidelityOption = opt.Fidelity.KERNEL,
     out: opt.FlatOut = None,
     as_json: opt.Json = False,
@@ -65,6 +67,8 @@ def explain(
         found = rl.explain(
             *(model, system, recipe),
             **{"tp": tp, "pp": pp, "dp": dp, "ep": ep, "moe_tp": moe_tp, "batch": batch, **length},  # type: ignore[arg-type]
+            drafts=drafts,
+            acceptance=None if acceptance is None else shares(acceptance, "--acceptance"),
             fidelity=fidelity.value,
         )
     if out is not None:

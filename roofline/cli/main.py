@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from roofline import __version__
-from roofline.cli import evaluate, explain, heatmap, specs, warmup
+from roofline.cli import evaluate, explain, heatmap, overview, specs, warmup
 from roofline.errors import InputError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("decode")(evaluate.decode)
 app.command("prefill")(evaluate.prefill)
 app.command("explain")(explain.explain)
 app.command("heatmap")(heatmap.heatmap)
+specs.app.command("table")(overview.table)
 app.command("warmup")(warmup.warmup)
 
 

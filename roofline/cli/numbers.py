@@ -62,6 +62,17 @@ def _number(word: str, text: str, option: str) -> int:
     return int(match[1]) * _SCALE[(match[2] or "").lower()]
 
 
+def shares(text: str, option: str) -> float | list[float]:
+    """Shares of a list such as 0.8,0.6; a single one as a number. Raises InputError naming the option."""
+    found: list[float] = []
+    for piece in text.split(","):
+        try:
+            found.append(float(piece))
+        except ValueError:
+            raise InputError(f"{option} {text}: {piece.strip()!r} is not a number; write shares as 0.8,0.6") from None
+    return found[0] if len(found) == 1 else found
+
+
 def names(words: list[str] | str, what: str) -> list[str]:
     """Names of a comma-separated list, without repeats. Raises InputError where there is none."""
     listed = [words] if isinstance(words, str) else words

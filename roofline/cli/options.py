@@ -33,7 +33,7 @@ class Basis(StrEnum):
     PROVISIONED = "provisioned"
 
 
-Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="Models: names, or paths of sheets.")]
+Models = Annotated[str, typer.Argument(metavar="MODEL[,...]", help="Models: names, paths of sheets, or a config.json.")]
 Systems = Annotated[
     str, typer.Argument(metavar="SYSTEM[,...]", help="Systems or accelerators: names or paths of sheets.")
 ]
@@ -61,6 +61,13 @@ BasisOption = Annotated[
     Basis, typer.Option("--basis", help="metered: modelled draw; provisioned: power set aside per accelerator.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (schemas: docs/schema) instead of a table.")]
+Drafts = Annotated[
+    int, typer.Option("--drafts", min=0, help="Tokens drafted by the model's MTP layers and checked in the same step.")
+]
+Acceptance = Annotated[
+    str | None,
+    typer.Option("--acceptance", metavar="A[,...]", help="Chance that each draft is kept, e.g. 0.8,0.6."),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -95,6 +95,43 @@ def show_sheet(
     print("\n".join(filter(None, [sheet.notes, str(path), also])))
 
 
+@app.command("import")
+def import_model(
+    config: Annotated[
+        str, typer.Argument(help="A config.json, a folder that has one, or org/name on the Hugging Face Hub.")
+    ],
+    name: Annotated[str, typer.Option("--id", help="Its id; default from the file's, folder's or Hub's name.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there (or into a folder) and not to stdout.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", help="Where its numbers come from, for `sources`; default the file.")
+    ] = "",
+) -> None:
+    """Make a model sheet from a config.json of Hugging Face."""
+    from roofline.specs import Model
+    from roofline.specs.hf import sheet_text
+
+    if out is not None and out.suffix in {".yaml", ".yml"}:
+        if name and name != out.stem:
+            raise InputError(f"--id {name}: a sheet's id is the stem of its file, here {out.stem}")
+        name = out.stem
+    model = Model.from_hf(config, id=name, ref=source)
+    text = sheet_text(model)
+    if out is None:
+        print(text, end="")
+        return
+    path = out / f"{model.id}.yaml" if out.is_dir() else out
+    if path.suffix not in {".yaml", ".yml"}:
+        raise InputError(f"--out {out}: expected the name of a .yaml file or a folder that exists")
+    if path.exists():
+        raise InputError(f"--out {path}: exists already; choose another name or take it away")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    active = f", {model.matmul_active_params:,} active" if model.is_moe else ""
+    print(f"{path}: {model.total_params:,} parameters{active}, recipe {', '.join(model.recipes)}")
+
+
 @app.command("check")
 def check_sheets(
     target: Annotated[
@@ -154,12 +191,14 @@ def _kind(word: str) -> Kind:
 def _find(name: str, kind: str | None) -> tuple[Kind, Path, list[str]]:
     """Kind and file of a name or path, and the other kinds that have a sheet of that name."""
     from roofline.specs import folders, list_specs
+    from roofline.specs.hf import is_config
     from roofline.specs.load import is_name
 
     kinds = folders.KINDS if kind is None else [_kind(kind)]
     if not is_name(name):
         path = Path(name).expanduser()
         told = folders.kind_of(path) if kind is None else _kind(kind)
+        told = "model" if told is None and is_config(path) else told
         if told is None:
             raise InputError(f"{name}: cannot tell what kind of sheet this is; add --kind")
         return told, path, []

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roofline.errors import InputError
-from roofline.specs import Model, Recipe, System
+from roofline.specs import Model, Recipe
 from roofline.specs.findings import shown
 from roofline.specs.records import Sheet
 
@@ -63,7 +63,7 @@ def _whole(name: str, value: Any, least: int) -> int:
     return int(number)
 
 
-S = TypeVar("S", Model, System, Recipe)
+S = TypeVar("S", bound=Sheet)
 
 
 def sheets(name: str, kind: type[S], values: SheetLike | Sequence[SheetLike]) -> list[S]:
@@ -86,7 +86,7 @@ def sheets(name: str, kind: type[S], values: SheetLike | Sequence[SheetLike]) ->
     return found
 
 
-def label(sheet: Model | System | Recipe) -> str:
+def label(sheet: Sheet) -> str:
     """What a sheet is called on an axis: its id, else its name."""
     return sheet.id or sheet.name
 

@@ -11,6 +11,7 @@ import xarray as xr
 from roofline import provenance
 from roofline.errors import InputError
 from roofline.grid import axes
+from roofline.grid.drafts import Acceptance, drafts_of
 from roofline.grid.variables import BOUND_FLAGS, COMPONENTS, DECODE, LIMIT_FLAGS, PREFILL, VERIFY, WIDENED, Variable
 from roofline.layout import CONFIG, Component
 from roofline.specs import Facility, Model, Recipe, System
@@ -131,14 +132,20 @@ def _labels(sheets: Sequence[Model] | Sequence[System] | Sequence[Recipe]) -> ND
 
 
 def system_coords(systems: Sequence[System]) -> dict[str, Any]:
-    """What the roll-up needs of each system, as coordinates, so that a saved Dataset can be rolled up."""
+    """What the roll-up needs of each system, as coordinates, so that a saved Dataset can be rolled up.
+
+    Undisclosed watts are NaN, and `power_unknown` says in words which they are: an empty string where there are none.
+    """
     watts = {"units": "W"}
-    points = max(len(system.power.psu.load) for system in systems)
+    supplies = [system.power.supplies for system in systems]
+    points = max(len(load) for _, load, _ in supplies)
     vintages = sorted({vintage for system in systems for vintage in system.power.provisioned_w_per_accelerator})
 
-    def curve(name: str) -> NDArray[np.float64]:
-        rows = [list(getattr(system.power.psu, name)) for system in systems]
-        return np.array([row + row[-1:] * (points - len(row)) for row in rows])
+    def curve(rows: Iterable[tuple[float, ...]]) -> NDArray[np.float64]:
+        return np.array([[*row, *row[-1:] * (points - len(row))] for row in rows])
+
+    def known(numbers: Iterable[float | None]) -> list[float]:
+        return [np.nan if number is None else number for number in numbers]
 
     provisioned = [
         [system.power.provisioned_w_per_accelerator.get(vintage, np.nan) for vintage in vintages] for system in systems
@@ -146,13 +153,14 @@ def system_coords(systems: Sequence[System]) -> dict[str, Any]:
     return {
         "system_name": ("system", np.array([system.name for system in systems], dtype=object)),
         "system_accelerators": ("system", [system.accelerators for system in systems]),
-        "tdp_w": ("system", [system.accelerator.power.tdp_w for system in systems], watts),
-        "idle_w": ("system", [system.accelerator.power.idle_w for system in systems], watts),
+        "power_unknown": ("system", np.array([system.power_unknown for system in systems], dtype=object)),
+        "tdp_w": ("system", known(system.accelerator.power.tdp_w for system in systems), watts),
+        "idle_w": ("system", known(system.accelerator.power.idle_w for system in systems), watts),
         "host_w": ("system", [system.power.host_w for system in systems], watts),
-        "max_w": ("system", [system.power.max_w for system in systems], watts),
-        "psu_rated_w": ("system", [system.power.psu.rated_w for system in systems], watts),
-        "psu_load": (("system", "psu_point"), curve("load")),
-        "psu_efficiency": (("system", "psu_point"), curve("efficiency")),
+        "max_w": ("system", known(system.power.max_w for system in systems), watts),
+        "psu_rated_w": ("system", [rated_w for rated_w, _, _ in supplies], watts),
+        "psu_load": (("system", "psu_point"), curve(load for _, load, _ in supplies)),
+        "psu_efficiency": (("system", "psu_point"), curve(efficiency for _, _, efficiency in supplies)),
         "pue": ("system", [system.facility.pue for system in systems]),
         "vintage": np.array(vintages, dtype=object),
         "provisioned_w": (("system", "vintage"), np.array(provisioned, dtype=float).reshape(len(systems), -1), watts),
@@ -173,6 +181,8 @@ def decode(
     batch: axes.Counts = (1, 4, 16, 64, 256),
     context: axes.Counts = (2048, 8192, 32768),
     new_tokens: int = 1,
+    drafts: int = 0,
+    acceptance: Acceptance | None = None,
     fidelity: Fidelity = "kernel",
     facility: axes.SheetLike | None = None,
     components: bool = False,
@@ -187,6 +197,9 @@ def decode(
     batch : sequences in flight in one replica.   context : tokens, the new ones included.
     new_tokens : tokens per sequence in the step; more than 1 to price the verification of a draft: rates and energy
         then count VERIFIED tokens, accepted or not, and there is no `tpot`.
+    drafts : tokens drafted per sequence by the model's multi-token-prediction layers and checked in the same step;
+        with `acceptance`, the chance that each is kept: one number, or one for each position. Rates, TPOT and energy
+        then count the output tokens kept on the mean, and the step includes drafting and checking.
     fidelity : `ideal` (a lower bound on time) or `kernel` (measured kernel efficiencies, no serving stack).
     facility : overrides the facility of the systems.
     components : also the time by component; their sum is the step time in `kernel`, in `ideal` there is none (NaN).
@@ -200,18 +213,32 @@ def decode(
 
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity, facility)
     batches, contexts = axes.counts("batch", batch), axes.counts("context", context)
-    new = _new_tokens(new_tokens, contexts)
+    speculation = drafts_of(drafts, acceptance, new_tokens)
+    new = _new_tokens(new_tokens, speculation.count, contexts)
+    output = new == 1 or speculation.count > 0
+    kept = speculation.tokens_per_step if output else float(new)
 
     def run(want: Sequence[int]) -> dict[str, Any]:
         per_config = np.broadcast_to(batches, (int(np.prod(grid.shape)), batches.size))
         result: dict[str, Any] = decode_grid(
-            *grid.records(), per_config, contexts, new_tokens=new, want=want, parallel=parallel
+            *grid.records(),
+            per_config,
+            contexts,
+            new_tokens=new,
+            drafts=speculation.count,
+            tokens_per_step=kept,
+            want=want,
+            parallel=parallel,
         )
         return result
 
     length = ("context", contexts, {"units": "1", "long_name": "context length, new tokens included"})
-    attributes = grid.attributes("output" if new == 1 else "verified") | {"pass": "decode", "new_tokens": str(new)}
-    return _dataset(grid, DECODE if new == 1 else VERIFY, run, batches, length, attributes, components)
+    attributes = grid.attributes("output" if output else "verified") | {"pass": "decode", "new_tokens": str(new)}
+    attributes |= speculation.attributes
+    ds = _dataset(grid, DECODE if output else VERIFY, run, batches, length, attributes, components)
+    if speculation.count:
+        ds["tpot"] = (ds["tpot"].dims, ds["tpot"].values / kept, ds["tpot"].attrs)
+    return ds
 
 
 def prefill(
@@ -280,6 +307,7 @@ def largest_batch(
     deployments: Iterable[Mapping[str, int]] | None = None,
     context: axes.Counts = (2048, 8192, 32768),
     new_tokens: int = 1,
+    drafts: int = 0,
     fidelity: Fidelity = "kernel",
 ) -> xr.DataArray:
     """The largest batch of one replica that fits in memory, all sequences at `context` tokens.
@@ -292,7 +320,9 @@ def largest_batch(
 
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), fidelity)
     contexts = axes.counts("context", context)
-    values = largest_batches(*grid.records(), contexts, _new_tokens(new_tokens, contexts))
+    drafted = axes.count("drafts", drafts, least=0)
+    new = _new_tokens(new_tokens, drafted, contexts)
+    values = largest_batches(*grid.records(), contexts, new, drafts=drafted)
     coords = grid.coords() | {"context": contexts}
     for name in ("psu_load", "psu_efficiency", "provisioned_w", "vintage"):
         del coords[name]
@@ -306,9 +336,9 @@ def largest_batch(
     )
 
 
-def _new_tokens(new_tokens: int, contexts: NDArray[np.int64]) -> int:
-    """New tokens of a decode step, which every context includes."""
-    new = axes.count("new_tokens", new_tokens)
+def _new_tokens(new_tokens: int, drafts: int, contexts: NDArray[np.int64]) -> int:
+    """New tokens of a decode step, drafts to be checked included; every context includes them."""
+    new = axes.count("new_tokens", new_tokens) + drafts
     if contexts.min() < new:
         raise InputError(f"context: {contexts.min()} is less than new_tokens = {new}, which it includes")
     return new

@@ -9,15 +9,18 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.grid import axes
+from roofline.grid.drafts import Acceptance, drafts_of
 from roofline.grid.evaluate import Grid, decode, prefill
 from roofline.grid.variables import limit_reason
 from roofline.layout import OPERATION_COMPONENT, Bound, Limit, Operation
+from roofline.specs.attention import GroupedQueryAttention
 from roofline.specs.pack import PartPlan
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from roofline.specs import Source
+    from roofline.specs.attention import Mixer
     from roofline.specs.pack import Fidelity
 
 _KIT_FIELD = {
@@ -34,11 +37,19 @@ _KIT_FIELD = {
     Operation.SHARED_DOWN: "shared",
     Operation.EXPERTS: "expert",
     Operation.LM_HEAD: "head",
+    Operation.INDEX_QUERY: "attn",
+    Operation.INDEX_KEY: "attn",
+    Operation.INDEX: "index",
+    Operation.SCAN: "scan",
+    Operation.LATENT_DOWN: "shared",
+    Operation.LATENT_UP: "shared",
+    Operation.JOIN_DRAFT: "attn",
 }
 _SHEET_PATH = {  # operations without arithmetic of their own: which efficiency sets their time
     Operation.EMBEDDING: "operations.elementwise",
     Operation.ELEMENTWISE: "operations.elementwise",
     Operation.PERMUTE: "operations.permute",
+    Operation.TOP_K: "operations.top_k",
     Operation.REDUCE_ATTENTION: "collectives.eta_reduce",
     Operation.REDUCE_FFN: "collectives.eta_reduce",
     Operation.REDUCE_EXPERTS: "collectives.eta_reduce",
@@ -50,13 +61,14 @@ _SHEET_PATH = {  # operations without arithmetic of their own: which efficiency 
 
 _IDEAL = "ideal: every share of a peak is 1, every fixed time 0"
 _PIPELINE = -2  # kind of layer that `kernels.explain` gives hand-overs
+_DRAFT = -3  # and what a draft runs beside its layers
 
 
 @dataclass(frozen=True)
 class OperationRow:
     """One operation of one layer on one accelerator."""
 
-    layer: str  # kind of layer, "ends" or "pipeline"
+    layer: str  # kind of layer, "ends", "pipeline" or "draft"
     operation: str
     component: str
     count: int  # how often a pass runs it
@@ -105,11 +117,14 @@ def explain(
     context: int | None = None,
     isl: int | None = None,
     new_tokens: int | None = None,
+    drafts: int = 0,
+    acceptance: Acceptance | None = None,
     fidelity: Fidelity = "kernel",
 ) -> Explanation:
     """One decode step at `context`, or the prefill of a whole prompt of `isl` tokens, operation by operation.
 
-    recipe : default the first the model ships in.   Degrees, batch and fidelity as in `roofline.decode`.
+    recipe : default the first the model ships in.
+    Degrees, batch, new_tokens, drafts with acceptance, and fidelity as in `roofline.decode`.
     Times are of one micro-batch on one accelerator; their sum is the step time without a pipeline (in `ideal` a layer
     takes its largest roof instead of the sum).
     Raises `InputError` for bad input and where the deployment is not legal or does not fit, with the reason.
@@ -130,28 +145,41 @@ def explain(
     row = dict(zip(("tp", "pp", "dp", "ep", "moe_tp"), degrees.rows[0], strict=True))
     where = (shape, grid.systems[0], grid.recipes[0])
     size = axes.count("batch", batch)
+    speculation = drafts_of(drafts, acceptance, 1 if new_tokens is None else new_tokens)
     if isl is not None:
-        if new_tokens is not None:
-            raise InputError("explain: new_tokens belongs to a decode step; a prefill pass computes the whole prompt")
+        if new_tokens is not None or speculation.count:
+            raise InputError(
+                "explain: new_tokens and drafts belong to a decode step; a prefill pass computes the whole prompt"
+            )
         length = new = axes.count("isl", isl)
         cell = prefill(*where, deployments=[row], batch=size, isl=length, fidelity=fidelity, components=True)
     else:
         length = axes.count("context", context)
-        new = 1 if new_tokens is None else axes.count("new_tokens", new_tokens)
+        given = 1 if new_tokens is None else axes.count("new_tokens", new_tokens)
+        new = given + speculation.count
         cell = decode(
-            *where, deployments=[row], batch=size, context=length, new_tokens=new, fidelity=fidelity, components=True
+            *where,
+            deployments=[row],
+            batch=size,
+            context=length,
+            new_tokens=given,
+            drafts=speculation.count,
+            acceptance=speculation.acceptance,
+            fidelity=fidelity,
+            components=True,
         )
     cell = cell.squeeze()
     if int(cell["limit"]) and grid.packed.kit_index[0, 0, 0] < 0:
         raise InputError(f"{shape.name} cannot run: {grid.packed.plans[0, 0, 0].reason}")
     if int(cell["limit"]):
-        detail = _shortage(cell, grid, length, new, isl is not None) if int(cell["limit"]) == int(Limit.MEMORY) else ""
+        short = int(cell["limit"]) == int(Limit.MEMORY)
+        detail = _shortage(cell, grid, length, new, speculation.count, isl is not None) if short else ""
         raise InputError(
             f"{shape.name} on {grid.systems[0].name}, {degrees.labels[0]}, batch {size}: "
             f"{limit_reason(int(cell['limit']))}{detail}"
         )
-    traced = trace_pass(*grid.records(), size, length, new, isl is not None)
-    reader = _Reader(grid, isl is not None)
+    traced = trace_pass(*grid.records(), size, length, new, isl is not None, drafts=speculation.count)
+    reader = _Reader(grid, isl is not None, speculation.count)
     operations = tuple(reader.row(values) for values in sorted(traced.tolist(), key=_order))
     rates = grid.systems[0].accelerator.dense_flop_per_s
     bandwidth = grid.systems[0].accelerator.memory.bytes_per_s
@@ -164,7 +192,7 @@ def explain(
     )
 
 
-def _shortage(cell: xr.Dataset, grid: Grid, length: int, new: int, prompt: bool) -> str:
+def _shortage(cell: xr.Dataset, grid: Grid, length: int, new: int, drafts: int, prompt: bool) -> str:
     """What is missing where a cell does not fit, and what would fit."""
     from roofline.kernels.capacity import largest_batches
 
@@ -173,7 +201,7 @@ def _shortage(cell: xr.Dataset, grid: Grid, length: int, new: int, prompt: bool)
     if prompt:
         most = _largest_prompt_batch(grid, length, int(cell["batch"]))
     else:
-        most = int(largest_batches(*grid.records(), np.array([length]), new)[0, 0])
+        most = int(largest_batches(*grid.records(), np.array([length]), new, drafts=drafts)[0, 0])
     fix = f"the largest batch that fits is {most}" if most else "not even one sequence fits; use more accelerators"
     return f" ({float(cell['memory']) / 1e9:.1f} GB needed of {usable / 1e9:.1f} usable per accelerator; {fix})"
 
@@ -192,17 +220,19 @@ def _largest_prompt_batch(grid: Grid, isl: int, too_large: int) -> int:
 
 
 def _order(values: list[float]) -> tuple[int, float, float]:
-    """In the order a token meets them: embedding, layers by kind, lm_head, pipeline."""
+    """In the order a token meets them: embedding, layers by kind, lm_head, pipeline, what a draft adds."""
     kind, operation = values[0], values[1]
-    stage = 0 if operation == Operation.EMBEDDING else 1 if kind >= 0 else 2 if kind > _PIPELINE else 3
-    return stage, kind, operation
+    stage = 0 if operation == Operation.EMBEDDING else 1 if kind >= 0 else 2
+    return {_PIPELINE: 3, _DRAFT: 4}.get(int(kind), stage), kind, operation
 
 
 class _Reader:
     """Turns traced figures of one grid into rows."""
 
-    def __init__(self, grid: Grid, prompt: bool) -> None:
+    def __init__(self, grid: Grid, prompt: bool, drafts: int) -> None:
         self.model = grid.models[0]
+        self.drafts = drafts
+        self.rows = (*self.model.layers, *(self.model.mtp.layers if self.model.mtp else ()))
         self.efficiency = grid.systems[0].accelerator.efficiency
         self.ideal = grid.fidelity == "ideal"
         self.pp = grid.deployments.rows[0][1]
@@ -265,19 +295,28 @@ class _Reader:
 
     def _count(self, kind: int) -> int:
         if kind >= 0:
-            return self.model.layers[kind].count
-        return self.pp - 1 if kind == _PIPELINE else 1
+            return self.rows[kind].count * (1 if kind < len(self.model.layers) else self.drafts)
+        return {_PIPELINE: self.pp - 1, _DRAFT: self.drafts}.get(kind, 1)
 
     def _layer(self, kind: int) -> str:
         if kind < 0:
-            return "pipeline" if kind == _PIPELINE else "ends"
-        row = self.model.layers[kind]
-        names = []
-        if row.attention is not None:
-            names.append(row.attention.kind + (f" window {row.attention.window}" if row.attention.window else ""))
+            return {_PIPELINE: "pipeline", _DRAFT: "draft"}.get(kind, "ends")
+        row = self.rows[kind]
+        names = [] if row.attention is None else [_mixer(row.attention)]
         names += ["dense"] if row.ffn else []
         names += [f"{row.experts.count} experts"] if row.experts else []
-        return " + ".join(names)
+        return ("draft: " if kind >= len(self.model.layers) else "") + " + ".join(names)
+
+
+def _mixer(attention: Mixer) -> str:
+    """What mixes the tokens of a layer, in a few words."""
+    words: list[str] = [attention.kind]
+    if isinstance(attention, GroupedQueryAttention):
+        words += [f"window {attention.window}"] if attention.window else []
+        words += [f"chunk {attention.chunk}"] if attention.chunk else []
+    if attention.sparse is not None:
+        words.append(f"top {attention.sparse.top_k}" + ("" if attention.sparse.index_heads else " of an earlier layer"))
+    return " ".join(words)
 
 
 def _totals(cell: xr.Dataset, operations: tuple[OperationRow, ...], time: str) -> dict[str, Any]:

@@ -1,23 +1,43 @@
-"""Collectives: equations (10) to (14). Each returns (fixed time [s], time of bytes on links [s])."""
+"""Collectives, equations (10) to (14): each returns (fixed time [s], time of bytes on links [s])."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from roofline.kernels._jit import kernel
 from roofline.kernels.ops import ceil_div
+from roofline.kernels.torus import TORUS, torus_exchange_share, torus_hops, torus_share
 from roofline.layout import Topology
 
 _FULL_MESH = int(Topology.FULL_MESH)
+_TWO = np.int64(2)
 
 
 @kernel
 def link_rate(machine, n):
     """Scale-up bandwidth one accelerator can use among n of its domain [B/s, one direction].
 
-    In a full mesh of `domain` accelerators n of them use n-1 of each one's links.
+    In a full mesh of `domain` accelerators n of them use n-1 of each one's links; in a torus those of their box.
     """
+    if machine.mesh == TORUS:
+        return machine.up_bytes_per_s * torus_share(machine, n)
     if machine.mesh == _FULL_MESH and machine.domain > 1:
         return machine.up_bytes_per_s * (n - 1) / (machine.domain - 1)
     return machine.up_bytes_per_s
+
+
+@kernel
+def hops(machine, n):
+    """Hops that a message among n of a domain makes: one, but in a torus."""
+    return 1.0 * torus_hops(machine, n) if machine.mesh == TORUS else 1.0
+
+
+@kernel
+def exchange_rate(machine, n):
+    """Scale-up bandwidth of one accelerator where each of n sends to all others [B/s, one direction]."""
+    if machine.mesh == TORUS:
+        return machine.up_bytes_per_s * torus_exchange_share(machine, n)
+    return link_rate(machine, n)
 
 
 @kernel
@@ -30,8 +50,9 @@ def all_reduce(machine, n, size):
         fixed, across = _across(machine, n, size, 2.0)
         return 2.0 * inner_fixed + fixed, 2.0 * inner + across
     wire = size / (machine.eta_reduce * link_rate(machine, n))
-    fixed, sending = machine.one_shot_s + machine.up_hop_s, (n - 1) * wire
-    two_shot_fixed = machine.two_shot_s + 2.0 * machine.up_hop_s
+    hop_s = hops(machine, n) * machine.up_hop_s
+    fixed, sending = machine.one_shot_s + hop_s, (n - 1) * wire
+    two_shot_fixed = machine.two_shot_s + 2.0 * hop_s
     factor = 2.0 * (n - 1) / n
     if two_shot_fixed + factor * wire < fixed + sending:
         fixed, sending = two_shot_fixed, factor * wire
@@ -58,7 +79,7 @@ def _gather_inside(machine, n, size):
     if n <= 1:
         return 0.0, 0.0
     sending = (n - 1) / n * size / (machine.eta_gather * link_rate(machine, n))
-    return machine.gather_s + machine.up_hop_s, sending
+    return machine.gather_s + hops(machine, n) * machine.up_hop_s, sending
 
 
 @kernel
@@ -107,11 +128,11 @@ def exchange_copies(machine, deployment, layer, route_groups, per_choice, bound)
 @kernel
 def exchange_time(machine, group, bytes_in, bytes_out, spanned):
     """Time of an all-to-all whose slower network decides: equation (13)."""
-    fixed = machine.exchange_s + machine.up_hop_s
-    sending = 0.0
     inside = min(group, machine.domain)
+    fixed = machine.exchange_s + hops(machine, inside) * machine.up_hop_s
+    sending = 0.0
     if inside > 1:
-        sending = bytes_in / (machine.eta_exchange * link_rate(machine, inside))
+        sending = bytes_in / (machine.eta_exchange * exchange_rate(machine, inside))
     if spanned > 1:
         fixed += machine.out_s + machine.out_hop_s
         sending = max(sending, bytes_out / (machine.eta_out * machine.out_bytes_per_s))
@@ -120,7 +141,7 @@ def exchange_time(machine, group, bytes_in, bytes_out, spanned):
 
 @kernel
 def hand_over(machine, accelerators, size):
-    """Pipeline hand-over of `size` bytes to the next stage: equation (14)."""
+    """Pipeline hand-over of `size` bytes to the next stage, a neighbour in any topology: equation (14)."""
     if accelerators <= machine.domain:
-        return machine.p2p_s + machine.up_hop_s, size / (machine.eta_p2p * link_rate(machine, 2))
+        return machine.p2p_s + machine.up_hop_s, size / (machine.eta_p2p * link_rate(machine, _TWO))
     return machine.out_s + machine.out_hop_s, size / (machine.eta_out * machine.out_bytes_per_s)

@@ -16,6 +16,7 @@ _FFN_UP, _SHARED_UP, _REDUCE_FFN = (
     np.int64(Operation.REDUCE_FFN),
 )
 _ROUTER, _EXPERTS, _PERMUTE = np.int64(Operation.ROUTER), np.int64(Operation.EXPERTS), np.int64(Operation.PERMUTE)
+_LATENT_DOWN, _LATENT_UP = np.int64(Operation.LATENT_DOWN), np.int64(Operation.LATENT_UP)
 _DISPATCH, _COMBINE, _REDUCE = (
     np.int64(Operation.DISPATCH),
     np.int64(Operation.COMBINE),
@@ -37,6 +38,8 @@ def add_dense(tally, layer, hidden, rows, machine, kit, deployment):
 def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, prompt):
     """Add router, shared experts, the expert block of the rank waited for, permutation and collectives.
 
+    Latent experts work in a width of their own, with replicated projections into and out of it.
+
     rows : int     rows on one attention rank.   tokens : int   tokens of the expert group.
     prompt : bool  a prefill pass, whose exchange sends one copy per distinct rank.
     """
@@ -49,6 +52,9 @@ def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, pro
         layer.experts, layer.top_k, deployment.ep, tokens, kit.fullest_rank == 1, kit.expert_skew
     )
     wide, matrices = layer.expert_hidden, layer.ffn_matrices
+    if wide != hidden:
+        add_gemm(tally, _LATENT_DOWN, hidden, wide, rows, kit.shared, bandwidth)
+        add_gemm(tally, _LATENT_UP, wide, hidden, rows, kit.shared, bandwidth)
     inner = ceil_div(layer.expert_inner, deployment.moe_tp)
     part = kit.expert
     moved = touched * matrices * wide * inner * part.w_weight + routed * (
@@ -104,4 +110,6 @@ def feedforward_params(layer, hidden, deployment, kit):
         size += local * kit.expert.w_weight * matrices * layer.expert_hidden * inner
         size += kit.shared.w_weight * matrices * hidden * ceil_div(layer.shared_inner, tp)
         size += kit.router.w_weight * hidden * layer.experts
+        if layer.expert_hidden != hidden:
+            size += kit.shared.w_weight * 2 * hidden * layer.expert_hidden
     return size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
-from roofline.kernels.attention import (
+from roofline.kernels.contexts import (
     A_COMPUTE,
     A_LATENCY,
     A_MEMORY,
@@ -16,6 +16,7 @@ from roofline.kernels.attention import (
     DETAIL_CLASSES,
     ROWS,
 )
+from roofline.kernels.cores import sum_cores
 from roofline.kernels.memory import cache_bytes_per_sequence, capacity_bytes, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
@@ -45,14 +46,18 @@ from roofline.kernels.step import (
     K_NETWORK,
     K_PEAK,
     K_SERIAL_HOPS,
+    PREFILL,
     close_pass,
     ends,
     legality,
     serial_times,
     stage_times,
-    sum_cores,
     tally_layers,
 )
+
+_NO_DRAFTS = np.int64(0)  # a prompt is not drafted
+_NOT_LAST, _LAST = np.bool_(False), np.bool_(True)  # `final` of `add_chunks`
+_FIRST = np.int64(0)
 
 # What a prompt's chunks are summed in: one slot each, then one for each component.
 S_TIME = 0  # s, all micro-batches of all chunks one after another through the slowest stage
@@ -94,8 +99,13 @@ def add_chunks(
     k = np.empty(CONSTANTS)
     rows = sequences * new
     ends(first, last, model, machine, kit, deployment, rows, sequences if final else 0)
-    tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, together * new, True)
-    sum_cores(acc, tallies, model, layers, machine, kit, deployment, contexts, sequences, new, True, DETAIL_CLASSES)
+    start, stop = model.first_layer, model.last_layer
+    tally_layers(
+        tallies, total, start, stop, model, layers, machine, kit, deployment, sequences, new, together * new, PREFILL
+    )
+    sum_cores(
+        acc, tallies, start, stop, layers, machine, kit, deployment, contexts, sequences, new, PREFILL, DETAIL_CLASSES
+    )
     close_pass(k, total, first, last, model, machine, kit, deployment, rows)
     whole = times[0, :n]
     slow = times[1, :n] if deployment.pp > 1 else whole
@@ -138,13 +148,13 @@ def prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, de
             tile[c] = cached + (done + c + 1) * chunk
         add_chunks(
             sums, scratch, acc, times, tile[:n], model, layers, machine, kit, deployment,
-            flights, sequences, together, chunk, False,
+            flights, sequences, together, chunk, _NOT_LAST,
         )  # fmt: skip
         done += n
     tile[0] = isl
     add_chunks(
         sums, scratch, acc, times, tile[:1], model, layers, machine, kit, deployment,
-        flights, sequences, together, rest - full * chunk, True,
+        flights, sequences, together, rest - full * chunk, _LAST,
     )  # fmt: skip
 
 
@@ -155,20 +165,20 @@ def prefill_cells(
     """All prompt lengths of one configuration at one batch."""
     config = configs[i]
     if config.kit < 0:
-        fill_missing(out, limit, bound, i, b, 0, lengths.size, N_MATH)
+        fill_missing(out, limit, bound, i, b, _FIRST, lengths.size, N_MATH)
         return
     model, machine = models[config.model], machines[config.machine]
     kit, deployment = kits[config.kit], deployments[config.deployment]
-    code = legality(model, layers, machine, deployment)
+    code = legality(model, layers, machine, deployment, _NO_DRAFTS)
     if code != 0:
-        fill_missing(out, limit, bound, i, b, 0, lengths.size, code)
+        fill_missing(out, limit, bound, i, b, _FIRST, lengths.size, code)
         return
     flights = min(batch, deployment.pp)
     together = ceil_div(batch, flights)
     sequences = ceil_div(together, deployment.dp)
     group = deployment.tp * deployment.pp * deployment.dp
     per_stage = flights / deployment.pp
-    weights = weight_bytes(model, layers, kit, deployment)
+    weights = weight_bytes(model, layers, kit, deployment, _NO_DRAFTS)
     held = ceil_div(batch, deployment.dp)
     sums, scratch, tile = np.empty(_SUMS), np.empty((3 + layers.size, SLOTS)), np.empty(TILE)
     acc, times = np.empty((ROWS, TILE)), np.empty((2, TILE))
@@ -176,7 +186,7 @@ def prefill_cells(
         isl = lengths[c]
         new = min(chunk, isl - cached)
         memory = weights + work_bytes(model, layers, kit, deployment, sequences * new, together * new, sequences)
-        memory += held * cache_bytes_per_sequence(model, layers, kit, deployment, 1.0 * isl)
+        memory += held * cache_bytes_per_sequence(model, layers, kit, deployment, 1.0 * isl, _NO_DRAFTS)
         code = N_MEMORY if memory > capacity_bytes(machine) else 0
         code = N_CONTEXT if isl > model.max_context else code
         if code != 0:  # before any chunk is summed: a prompt can be long

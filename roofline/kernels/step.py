@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from roofline.kernels._jit import inlined, kernel
-from roofline.kernels.attention import (
-    A_CACHE,
-    A_COMPUTE,
-    A_PEAK,
-    A_SERIAL,
-    A_TIME,
-    DETAIL_CLASSES,
-    DETAIL_WORK,
-    MLA,
-    ROWS,
-    add_cache,
-    add_classes,
-    add_projections,
-    add_work,
-    query_width,
-    sum_gqa,
-    sum_mla,
-    sum_mla_bound,
-)
+from roofline.kernels._jit import kernel
+from roofline.kernels.attention import GQA, LINEAR, NO_ATTENTION
 from roofline.kernels.collectives import all_gather, all_reduce, hand_over
+from roofline.kernels.contexts import A_SERIAL, A_TIME
 from roofline.kernels.feedforward import add_dense, add_experts
 from roofline.kernels.ops import (
     COMPUTE,
@@ -41,16 +24,17 @@ from roofline.kernels.ops import (
     add_traffic,
     ceil_div,
 )
-from roofline.layout import Attention, Component, Limit, Operation
+from roofline.kernels.projections import add_projections, gate_width, query_width
+from roofline.kernels.sparse import add_index_constants
+from roofline.layout import Component, Limit, Operation
 
-_NO_ATTENTION = int(Attention.NONE)
-_GQA = int(Attention.GQA)
 _CORE = PARTS + int(Component.ATTENTION_CORE)
 _EMBEDDING, _LM_HEAD, _GATHER = (
     np.int64(Operation.EMBEDDING),
     np.int64(Operation.LM_HEAD),
     np.int64(Operation.GATHER_LOGITS),
 )
+DECODE, PREFILL = np.bool_(False), np.bool_(True)  # the kind of a pass, `prompt`; not literals, as DETAIL_TIME
 _REDUCE, _ELEMENTWISE = np.int64(Operation.REDUCE_ATTENTION), np.int64(Operation.ELEMENTWISE)
 
 _RUNS = np.int64(Limit.NONE)
@@ -60,22 +44,29 @@ _EXPERTS = np.int64(Limit.EXPERTS)
 _EXPERT_GROUP = np.int64(Limit.EXPERT_GROUP)
 _LAYERS = np.int64(Limit.LAYERS)
 _ACCELERATORS = np.int64(Limit.ACCELERATORS)
+_DRAFT = np.int64(Limit.DRAFT)
 
 
 @kernel
-def legality(model, layers, machine, deployment):
-    """`Limit` of a deployment whatever its batch and context (section 1); 0 where it is legal."""
+def legality(model, layers, machine, deployment, drafts):
+    """`Limit` of a deployment whatever its batch and context (section 1); 0 where it is legal.
+
+    drafts : int   tokens drafted per step; where any are, the layers that draft must be legal too.
+    """
     tp, ep = deployment.tp, deployment.ep
     if tp * deployment.pp * deployment.dp > machine.max_accelerators:
         return _ACCELERATORS
     if deployment.pp > model.layers:
         return _LAYERS
     routed, uneven, heads, kv_heads = False, False, False, False
-    for i in range(model.first_layer, model.last_layer):
-        layer = layers[i]
-        if layer.attention != _NO_ATTENTION and layer.heads % tp != 0:
+    own = model.last_layer - model.first_layer
+    drafting = model.last_draft - model.first_draft if drafts > 0 else 0
+    for n in range(own + drafting):
+        layer = layers[model.first_layer + n if n < own else model.first_draft + n - own]
+        if layer.attention != NO_ATTENTION and layer.heads % tp != 0:
             heads = True
-        if layer.attention == _GQA and layer.kv_heads % tp != 0 and tp % layer.kv_heads != 0:
+        grouped = layer.attention == GQA or layer.attention == LINEAR
+        if grouped and layer.kv_heads % tp != 0 and tp % layer.kv_heads != 0:
             kv_heads = True
         if layer.experts > 0:
             routed = True
@@ -88,6 +79,8 @@ def legality(model, layers, machine, deployment):
         return _EXPERTS
     if routed and ep * deployment.moe_tp != tp * deployment.dp:
         return _EXPERT_GROUP
+    if drafts > 0 and drafting == 0:
+        return _DRAFT
     return _RUNS
 
 
@@ -99,16 +92,17 @@ def clear_tally(tally):
 
 
 @kernel
-def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, prompt):
+def layer_tally(tally, layer, model, machine, kit, deployment, sequences, new, tokens, prompt):
     """Tally one layer of a kind, apart from what depends on the context (the attention core)."""
     clear_tally(tally)
+    rows = sequences * new
     tp, hidden, bandwidth = deployment.tp, model.hidden, machine.bytes_per_s
     kernels = 0
-    if layer.attention != _NO_ATTENTION:
-        add_projections(tally, layer, hidden, rows, tp, kit.attn, bandwidth)
+    if layer.attention != NO_ATTENTION:
+        add_projections(tally, layer, hidden, sequences, new, kit, tp, prompt, bandwidth)
         fixed, sending = all_reduce(machine, tp, rows * hidden * kit.w_reduce)
         add_collective(tally, _REDUCE, fixed, sending)
-        kernels += layer.norms + 1
+        kernels += layer.norms + (2 if layer.attention == LINEAR else 1)
     else:
         kernels += layer.norms
     if layer.ffn_inner > 0:
@@ -118,7 +112,7 @@ def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, pro
     if layer.ffn_inner > 0 or layer.shared_inner > 0:
         kernels += 1
     gated = layer.ffn_matrices * (ceil_div(layer.ffn_inner, tp) + ceil_div(layer.shared_inner, tp))
-    touched = 4.0 * hidden * layer.norms + 2.0 * query_width(layer, tp) + gated
+    touched = 4.0 * hidden * layer.norms + 2.0 * query_width(layer, tp) + 3.0 * gate_width(layer, tp) + gated
     add_traffic(
         tally,
         _ELEMENTWISE,
@@ -129,77 +123,27 @@ def layer_tally(tally, layer, model, machine, kit, deployment, rows, tokens, pro
     )
 
 
-@inlined
-def tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, tokens, prompt):
-    """Tally every kind of layer apart from its attention core, and sum them.
+@kernel
+def tally_layers(
+    tallies, total, start, stop, model, layers, machine, kit, deployment, sequences, new, tokens, prompt
+):  # fmt: skip
+    """Tally the kinds of layer in rows [start, stop) apart from their attention cores, and sum them.
 
     tallies : float64[kinds, ops.SLOTS]   written, one row a kind.   total : float64[ops.SLOTS]   written.
     sequences : on one attention rank.   new : tokens a sequence.   prompt : a prefill pass.
     """
     core = kit.context_core if prompt else kit.decode_core
     clear_tally(total)
-    for i in range(model.first_layer, model.last_layer):
-        layer, tally = layers[i], tallies[i - model.first_layer]
-        layer_tally(tally, layer, model, machine, kit, deployment, sequences * new, tokens, prompt)
-        if layer.attention == _GQA:
+    for i in range(start, stop):
+        layer, tally = layers[i], tallies[i - start]
+        layer_tally(tally, layer, model, machine, kit, deployment, sequences, new, tokens, prompt)
+        if layer.attention == GQA:
             tally[LATENCY] += core.fixed_s
             tally[_CORE] += core.fixed_s
+        if layer.index_heads > 0:
+            add_index_constants(tally, layer, sequences, new, kit)
         for slot in range(SLOTS):
             total[slot] += layer.count * tally[slot]
-
-
-@kernel
-def sum_caches(acc, model, layers, kit, deployment, contexts):
-    """Sum the KV cache of one sequence over all layers into a tile of contexts [B]."""
-    for c in range(contexts.size):
-        acc[A_CACHE, c] = 0.0
-    for i in range(model.first_layer, model.last_layer):
-        add_cache(acc, layers[i], contexts, deployment.tp, kit.decode_core.w_weight)
-
-
-@inlined
-def sum_cores(acc, tallies, model, layers, machine, kit, deployment, contexts, sequences, new, prompt, detail):
-    """Sum what depends on the context over all layers of a pass into a tile of contexts.
-
-    acc : float64[attention.ROWS, n]   written but for the cache.   tallies : from `tally_layers`.
-    contexts : float64[n] tokens.   detail : which rows are asked for.
-    """
-    core = kit.context_core if prompt else kit.decode_core
-    bound = kit.bound == 1
-    tp, bandwidth = deployment.tp, machine.bytes_per_s
-    rows = ROWS if detail >= DETAIL_CLASSES else A_COMPUTE if detail >= DETAIL_WORK else A_PEAK
-    for row in range(rows):
-        if row != A_CACHE:
-            for c in range(contexts.size):
-                acc[row, c] = 0.0
-    for i in range(model.first_layer, model.last_layer):
-        layer, tally = layers[i], tallies[i - model.first_layer]
-        if layer.attention == MLA:
-            if bound:
-                sum_mla_bound(
-                    acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth, detail
-                )
-            else:
-                sum_mla(
-                    acc, tally, layer, contexts, sequences, new, tp, kit.attn, core, kit.w_expand, bandwidth, detail
-                )
-        elif layer.attention == _GQA:
-            sum_gqa(acc, tally, layer, contexts, sequences, new, tp, core, bandwidth, bound, detail)
-        else:
-            sum_without(acc, tally, 1.0 * layer.count, contexts.size, bandwidth, bound, detail)
-
-
-@kernel
-def sum_without(acc, tally, count, n, bandwidth, bound, detail):
-    """Add `count` layers without attention to each of n contexts; in series their times are in the tally alone."""
-    memory = tally[MOVED] / bandwidth
-    for c in range(n):
-        if bound:
-            acc[A_TIME, c] += count * max(max(tally[PEAK], memory), tally[LINK])
-        if detail >= DETAIL_WORK:
-            add_work(acc, c, count, tally[PEAK], tally[MOVED])
-        if bound and detail >= DETAIL_CLASSES:
-            add_classes(acc, c, count, tally[PEAK], memory, tally[LINK])
 
 
 @kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
-from roofline.kernels.attention import (
+from roofline.kernels.contexts import (
     A_CACHE,
     A_COMPUTE,
     A_LATENCY,
@@ -24,7 +24,9 @@ from roofline.kernels.attention import (
     DETAIL_WORK,
     ROWS,
 )
-from roofline.kernels.memory import capacity_bytes, stage_share, weight_bytes, work_bytes
+from roofline.kernels.cores import sum_cores
+from roofline.kernels.draft import add_draft_constants, add_rows, draft_ends, drafted_step_times, repeat
+from roofline.kernels.memory import capacity_bytes, stage_share, sum_caches, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
     COMPONENTS,
@@ -55,6 +57,7 @@ from roofline.kernels.outputs import (
 from roofline.kernels.power import draw
 from roofline.kernels.step import (
     CONSTANTS,
+    DECODE,
     K_COMPUTE,
     K_FIRST,
     K_HOPS,
@@ -72,10 +75,12 @@ from roofline.kernels.step import (
     ends,
     legality,
     pipeline_shares,
-    sum_caches,
-    sum_cores,
     tally_layers,
 )
+
+_FIRST = np.int64(0)
+_TIME, _SERIAL = np.int64(A_TIME), np.int64(A_SERIAL)
+_ONE = np.int64(1)  # new token of a draft pass
 
 
 @inlined
@@ -90,13 +95,13 @@ def detail_of(slots, bound, bounded):
 
 @inlined
 def decode_cells(
-    out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch, context, new, weights, detail,
-    tallies, ends_of, k, acc, times, spans,
+    out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch, context, new, drafts, per_step,
+    weights, detail, tallies, drafted, ends_of, k, acc, late, times, spans,
 ):  # fmt: skip
     """All contexts of one configuration at one batch.
 
     weights : B, of `memory.weight_bytes`.   spans : float64[tile, 2]   shortest and longest context of each tile.
-       tallies, ends_of, k, acc, times : scratch.
+       tallies, drafted, ends_of, k, acc, late, times : scratch.
     """
     n = context.size
     flights = min(batch, deployment.pp)
@@ -110,16 +115,17 @@ def decode_cells(
     group = deployment.tp * deployment.pp * deployment.dp
     ready = False
     longest = 1.0 * model.max_context
+    top, end, draft_top, draft_end = model.first_layer, model.last_layer, model.first_draft, model.last_draft
     for start in range(0, n, TILE):
         stop = min(start + TILE, n)
         size = stop - start
         tile, reasons, edges = context[start:stop], limit[i, b, start:stop], spans[start // TILE]
         # Memory grows with the context: where the longest of a tile runs, all do.
-        sum_caches(acc, model, layers, kit, deployment, edges)
+        sum_caches(acc, model, layers, kit, deployment, edges, drafts)
         hidden = 0
         if slots[V_MEMORY] >= 0 or held + kept * acc[A_CACHE, 1] > capacity or edges[1] > longest:
             memory = times[2, :size]
-            sum_caches(acc, model, layers, kit, deployment, tile)
+            sum_caches(acc, model, layers, kit, deployment, tile, drafts)
             hidden = check_limits(memory, reasons, acc, tile, held, kept, capacity, longest)
             if slots[V_MEMORY] >= 0:
                 copy(out[slots[V_MEMORY], i, b, start:stop], memory)
@@ -130,34 +136,62 @@ def decode_cells(
             hide_limited(out, slots, reasons, bound, i, b, start)
             continue
         if not ready:
-            tally_layers(tallies, total, model, layers, machine, kit, deployment, sequences, new, tokens, False)
+            tally_layers(
+                tallies, total, top, end, model, layers, machine, kit, deployment, sequences, new, tokens, DECODE
+            )
             ends(first, last, model, machine, kit, deployment, rows, rows)
             close_pass(k, total, first, last, model, machine, kit, deployment, rows)
+            if drafts > 0:
+                stack, join, head = ends_of[3], ends_of[4], ends_of[5]
+                tally_layers(
+                    drafted, stack, draft_top, draft_end, model, layers, machine, kit, deployment,
+                    sequences, _ONE, together, DECODE,
+                )  # fmt: skip
+                draft_ends(join, head, model, machine, kit, deployment, sequences)
+                add_draft_constants(k, total, stack, join, head, drafts, machine.bytes_per_s, kit.bound == 1)
             ready = True
-        sum_cores(acc, tallies, model, layers, machine, kit, deployment, tile, sequences, new, False, detail)
+        sum_cores(acc, tallies, top, end, layers, machine, kit, deployment, tile, sequences, new, DECODE, detail)
+        if drafts > 0:
+            sum_cores(
+                late, drafted, draft_top, draft_end, layers, machine, kit, deployment, tile, sequences, _ONE, DECODE,
+                detail,
+            )  # fmt: skip
+            repeat(late, size, drafts, detail)
         step = out[slots[V_STEP], i, b, start:stop] if slots[V_STEP] >= 0 else times[0, :size]
-        step_times(step, acc[A_TIME], k[K_LAYERS], k[K_FIRST], k[K_LAST], k[K_HOPS], flights, model, deployment)
-        _write_cells(
-            out, slots, bound, i, b, start, acc, k, total, first, last, step, times[1, :size],
-            machine, kit, deployment, batch, flights, group, new,
+        step_times(
+            step, acc, late, _TIME, drafts, k[K_LAYERS], k[K_FIRST], k[K_LAST], k[K_HOPS], flights, model, deployment
         )  # fmt: skip
         if slots[V_SERIAL] >= 0:
+            serial = out[slots[V_SERIAL], i, b, start:stop]
             if kit.bound == 1:
-                serial, begin, end = out[slots[V_SERIAL], i, b, start:stop], k[K_SERIAL_FIRST], k[K_SERIAL_LAST]
-                step_times(serial, acc[A_SERIAL], 0.0, begin, end, k[K_SERIAL_HOPS], flights, model, deployment)
+                step_times(
+                    serial, acc, late, _SERIAL, drafts, 0.0, k[K_SERIAL_FIRST], k[K_SERIAL_LAST], k[K_SERIAL_HOPS],
+                    flights, model, deployment,
+                )  # fmt: skip
             else:
-                copy(out[slots[V_SERIAL], i, b, start:stop], step)
+                copy(serial, step)
+        if drafts > 0:
+            add_rows(acc, late, size, detail)
+        _write_cells(
+            out, slots, bound, i, b, start, acc, k, total, first, last, step, times[1, :size],
+            machine, kit, deployment, batch, flights, group, per_step,
+        )  # fmt: skip
         if hidden > 0:
             hide_limited(out, slots, reasons, bound, i, b, start)
 
 
 @kernel
-def step_times(step, time, base, start, end, hops, flights, model, deployment):
+def step_times(step, acc, late, of, drafts, base, start, end, hops, flights, model, deployment):
     """Time of a decode step at each context of a tile: one pass, or the slowest stage `flights` times over: (15).
 
-    step : float64[n]   written [s].   time : float64[n]   of the layers, beside `base` [s].
+    step : float64[n]   written [s].   acc, late : accumulators of the layers, and of draft passes after the last stage,
+       read where there are `drafts`; `of` is the row that is meant, beside `base` [s].
     start, end, hops : before and after the layers, and between stages [s].
     """
+    if drafts > 0:
+        drafted_step_times(step, acc[of], late[of], base, start, end, hops, flights, model, deployment)
+        return
+    time = acc[of]
     if deployment.pp == 1:
         for c in range(step.size):
             step[c] = start + (base + time[c]) + end
@@ -190,7 +224,7 @@ def check_limits(memory, reasons, acc, tile, held, kept, capacity, most):
 @inlined
 def _write_cells(
     out, slots, bound, i, b, start, acc, k, total, first, last, step, power,
-    machine, kit, deployment, batch, flights, group, new,
+    machine, kit, deployment, batch, flights, group, per_step,
 ):  # fmt: skip
     """Write the wanted variables of a tile, one contiguous loop each."""
     size = step.size
@@ -199,10 +233,10 @@ def _write_cells(
     if slots[V_USER] >= 0:
         row = out[slots[V_USER], i, b, start:stop]
         for c in range(size):
-            row[c] = new / step[c]
+            row[c] = per_step / step[c]
     if slots[V_GPU] >= 0:
         row = out[slots[V_GPU], i, b, start:stop]
-        rate = batch * new / group
+        rate = batch * per_step / group
         for c in range(size):
             row[c] = rate / step[c]
     if slots[V_MFU] >= 0:
@@ -215,7 +249,7 @@ def _write_cells(
         for c in range(size):
             row[c] = (k[K_MOVED] + acc[A_MOVED, c]) * per_byte / step[c]
     if slots[V_POWER] >= 0 or slots[V_ENERGY] >= 0:
-        _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, group / (batch * new))
+        _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, group / (batch * per_step))
     if slots[V_CLASS] >= 0:
         for c in range(size):
             out[slots[V_CLASS], i, b, start + c] = k[K_COMPUTE] + acc[A_COMPUTE, c]
@@ -277,10 +311,12 @@ def hide_limited(out, slots, reasons, bound, i, b, start):
 
 @entry
 def _decode(
-    out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, start, stop
-):
-    tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((3, SLOTS))
+    out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, drafts,
+    per_step, start, stop,
+):  # fmt: skip
+    tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((6, SLOTS))
     k, acc, times = np.empty(CONSTANTS), np.empty((ROWS, TILE)), np.empty((3, TILE))
+    drafted, late = np.empty((layers.size, SLOTS)), np.empty((ROWS, TILE))
     spans = np.empty((ceil_div(context.size, TILE), 2))
     for tile in range(spans.shape[0]):
         spans[tile, 0] = context[tile * TILE : (tile + 1) * TILE].min()
@@ -291,20 +327,20 @@ def _decode(
         i, b = job // n_batch, job % n_batch
         config = configs[i]
         if config.kit < 0:
-            fill_missing(out, limit, bound, i, b, 0, context.size, N_MATH)
+            fill_missing(out, limit, bound, i, b, _FIRST, context.size, N_MATH)
             continue
         model, machine = models[config.model], machines[config.machine]
         kit, deployment = kits[config.kit], deployments[config.deployment]
         if i != known:
-            known, code = i, legality(model, layers, machine, deployment)
+            known, code = i, legality(model, layers, machine, deployment, drafts)
             detail = detail_of(slots, bound, kit.bound == 1)
-            weights = weight_bytes(model, layers, kit, deployment) if code == 0 else 0.0
+            weights = weight_bytes(model, layers, kit, deployment, drafts) if code == 0 else 0.0
         if code != 0:
-            fill_missing(out, limit, bound, i, b, 0, context.size, code)
+            fill_missing(out, limit, bound, i, b, _FIRST, context.size, code)
             continue
         decode_cells(
-            out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch[i, b], context, new,
-            weights, detail, tallies, ends_of, k, acc, times, spans,
+            out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch[i, b], context, new, drafts,
+            per_step, weights, detail, tallies, drafted, ends_of, k, acc, late, times, spans,
         )  # fmt: skip
 
 
@@ -318,6 +354,8 @@ def decode_grid(
     batch,
     context,
     new_tokens=1,
+    drafts=0,
+    tokens_per_step=None,
     want=(Var.STEP,),
     with_bound=True,
     parallel=True,
@@ -328,6 +366,8 @@ def decode_grid(
     batch : int64[config, n_batch]   sequences in one replica.
     context : int64[n_context]   tokens, the new ones included.
     new_tokens : int   new tokens per sequence in the pass (1, or 1 + draft length).
+    drafts : int   of them drafted by the model's own modules, in as many passes on the last stage in the same step.
+    tokens_per_step : float   tokens per sequence and step that rates and energy count; default `new_tokens`.
     want : Var numbers to write.
     parallel : bool   use as many threads as numba is set to (NUMBA_NUM_THREADS).
 
@@ -339,7 +379,8 @@ def decode_grid(
     views = [a.view(np.recarray) for a in (models, layers, machines, kits, deployments, configs)]
     arguments = (
         out, slots, limit, bound, *views,
-        np.array(batch, dtype=np.int64, order="C"), np.array(context, dtype=np.float64), int(new_tokens),
+        np.array(batch, dtype=np.int64, order="C"), np.array(context, dtype=np.float64), int(new_tokens), int(drafts),
+        float(new_tokens if tokens_per_step is None else tokens_per_step),
     )  # fmt: skip
     run_jobs(_decode, arguments, configs.size * batch.shape[1], parallel)
     return {"values": {v: out[slots[v]] for v in want}, "limit": limit, "bound": bound}

@@ -174,7 +174,9 @@ def _best_of(
     found["batch"] = np.where(runs, per_config[winner, np.arange(batches.size)[:, None]], np.nan)
     labels = np.array([axes.label(recipe) for recipe in grid.recipes], dtype=object)
     found["recipe"] = np.where(runs, labels[winner // rows], "")
-    found["limit"] = np.where(runs, 0, _nearest_reason(result["limit"]))
+    unpowered = (result["limit"] == int(Limit.NONE)).any(axis=0)
+    reason = np.where(unpowered, int(Limit.POWER), _nearest_reason(result["limit"]))
+    found["limit"] = np.where(runs, 0, reason).astype(np.int8)
     return found
 
 

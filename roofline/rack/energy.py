@@ -46,7 +46,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class PowerFacts:
-    """What a roll-up needs to know of one system and its facility."""
+    """What a roll-up needs to know of one system and its facility. NaN: undisclosed, and so is what needs it."""
 
     accelerators: int
     tdp_w: float
@@ -63,15 +63,19 @@ class PowerFacts:
     def of(cls, system: System) -> PowerFacts:
         """The facts of a system sheet."""
         accelerator, power = system.accelerator.power, system.power
+        rated_w, load, efficiency = power.supplies
+        tdp_w, idle_w, max_w = (
+            np.nan if watts is None else watts for watts in (accelerator.tdp_w, accelerator.idle_w, power.max_w)
+        )
         return cls(
             system.accelerators,
-            accelerator.tdp_w,
-            accelerator.idle_w,
+            tdp_w,
+            idle_w,
             power.host_w,
-            power.max_w,
-            power.psu.rated_w,
-            power.psu.load,
-            power.psu.efficiency,
+            max_w,
+            rated_w,
+            load,
+            efficiency,
             system.facility.pue,
             power.provisioned_w_per_accelerator,
         )
@@ -115,11 +119,16 @@ class PowerFacts:
     def placed(
         self, draw: Floats, group: Ints, boundary: Boundary, basis: Basis = "metered", vintage: str | None = None
     ) -> Placed:
-        """Watts around replicas of `group` accelerators that draw `draw` [W] each; arrays broadcast."""
+        """Watts around replicas of `group` accelerators that draw `draw` [W] each; arrays broadcast.
+
+        A draw of NaN, of a cell that cannot run, gives NaN; but where no draw is known because the TDP is undisclosed,
+        what is provisioned does not depend on it.
+        """
         systems, replicas = self.placement(group)
         used = replicas * group
         if basis == "provisioned":
-            reserved = self.reserved_watts(boundary, vintage, used, systems) + 0.0 * draw
+            runs = np.zeros_like(draw) if np.isnan(self.tdp_w) else 0.0 * draw
+            reserved = self.reserved_watts(boundary, vintage, used, systems) + runs
             return Placed(used, reserved, reserved)
         idle = self.wall_watts(boundary, self.idle_w + 0.0 * draw, used, systems)
         return Placed(used, self.wall_watts(boundary, draw, used, systems), idle)
@@ -173,6 +182,8 @@ def rollup(
         figure per accelerator of a `vintage`, which includes the facility).
     duty : share of time that the replica is busy; the rest it idles and is charged.
 
+    Watts that a sheet leaves out as undisclosed (the coordinate `power_unknown` says which) make what needs them NaN.
+
     Adds power_at_boundary [W per accelerator of a replica], joules_per_token_at_boundary [J] and tokens_per_mwh
     [tokens/MWh], of the token basis of `ds`. tokens/MWh * J/token = 3.6e9.
     Raises `InputError` for an unknown boundary or basis, a vintage that one of the systems does not have, a duty
@@ -194,7 +205,7 @@ def rollup(
         placed = fact.placed(draw, group.values, boundary, basis, vintage)
         energies.append(joules_per_token(placed, one["tokens_per_s_per_gpu"].values, duty))
         mean = (duty * placed.busy_w + (1.0 - duty) * placed.idle_w) / placed.used
-        watts.append(np.where(np.isnan(draw), np.nan, mean))
+        watts.append(np.where(np.isnan(one["tokens_per_s_per_gpu"].values), np.nan, mean))
     where, token = describe(boundary, basis, vintage), ds.attrs.get("token_basis", "output")
     energy, mean_w = (np.stack(x, axis=dims.index("system")) if several else x[0] for x in (energies, watts))
     about = {

@@ -169,3 +169,20 @@ def compact(size: float, digits: int = 4) -> str:
     """A plain number in few characters: 4.21M, 312, 0.0456."""
     prefix, scale = prefixed(size)
     return f"{size / scale:.{digits}g}{prefix}" if scale > 1.0 else f"{size:.{digits}g}"
+
+
+def markdown(rows: Table, headers: dict[str, str]) -> str:
+    """A Markdown table of the columns named in `headers`, in that order, numbers right-aligned.
+
+    headers : column name -> what stands above it.
+    """
+    columns = [rows[name] for name in headers]
+    words = [column.values.dtype.kind == "O" for column in columns]
+    lines = [
+        "| " + " | ".join(headers.values()) + " |",
+        "|" + "|".join("---" if word else "---:" for word in words) + "|",
+    ]
+    for row in rows.rows():
+        cells = [number(row[column.name], column.unit) for column in columns]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +28,23 @@ _HALVING: tuple[tuple[MathType, MathType], ...] = (
 )
 """Pairs of math types where the second has half the bits, so about twice the dense rate."""
 
+_TURNOVER: dict[str, tuple[float, float]] = {
+    "HBM2": (25.0, 80.0),  # a stack of 4 to 8 GB at 205 to 320 GB/s
+    "HBM2e": (17.0, 58.0),  # 8 to 24 GB, 410 to 461
+    "HBM3": (20.0, 52.0),  # 16 to 24 GB, 500 to 819
+    "HBM3e": (20.0, 54.0),  # 24 to 36 GB, 750 to 1280
+    "HBM4": (25.0, 95.0),  # 36 to 64 GB, 1600 to 3400
+    "HBM4e": (25.0, 110.0),  # 48 to 64 GB, 1600 to 4000 and more
+    "GDDR6": (9.0, 45.0),  # a chip of 1 to 2 GB at 56 to 84 GB/s; two chips on one bus halve it
+    "GDDR7": (10.0, 75.0),  # 2 to 3 GB, 96 to 144
+    "SRAM": (1e4, 5e6),
+}
+"""Bandwidth over capacity [1/s] by kind of memory: how often a second all of it can be read, whatever the stacks."""
+
+_NARROW_MATRIX_MEMORY = "SRAM"  # dataflow parts: 8-bit matrix units that take wider operands in several passes
 _SWITCHED_VENDORS = {"nvidia", "amd", "intel"}
+_FASTEST_CARDS = 3.5e11  # B/s: three cards of 800 Gb/s for one accelerator
+_RATE_SLIPS = {"twice what is meant": 0.5, "half of what is meant": 2.0, "Gbit/s written as GB/s": 0.125}
 _LABEL = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB)\b")
 
 
@@ -66,7 +83,8 @@ def _doubt(field: str, value: float | str, problem: str, hint: str = "") -> Find
 def _peaks(sheet: Accelerator) -> Iterator[Finding]:
     peak = sheet.dense_flop_per_s
     for wide, narrow in _HALVING:
-        if wide in peak and narrow in peak and near(peak[narrow], 4 * peak[wide]):
+        fourfold = wide in peak and narrow in peak and near(peak[narrow], 4 * peak[wide])
+        if fourfold and sheet.memory.kind != _NARROW_MATRIX_MEMORY:
             yield _doubt(
                 f"dense_flop_per_s.{narrow}",
                 peak[narrow],
@@ -88,6 +106,13 @@ def _peaks(sheet: Accelerator) -> Iterator[Finding]:
 
 
 def _memory(sheet: Accelerator) -> Iterator[Finding]:
+    low, high = _TURNOVER.get(sheet.memory.kind, (0.0, math.inf))
+    times = sheet.memory.bytes_per_s / sheet.memory.bytes
+    if not low <= times <= high:
+        slips = [name for name, factor in _RATE_SLIPS.items() if low <= times * factor <= high]
+        problem = f"reads all of memory {times:.3g} times a second, where {sheet.memory.kind} does {low:g} to {high:g}"
+        hint = f"{' or '.join(slips)}?" if slips else "bytes or bytes_per_s of another part, or another kind of memory?"
+        yield _doubt("memory.bytes_per_s", sheet.memory.bytes_per_s, problem, hint)
     label = _LABEL.search(sheet.name)
     if not label:
         return
@@ -116,7 +141,8 @@ def _siblings(sheet: Accelerator, others: Sequence[Accelerator]) -> Iterator[Fin
             continue
         if not near(sheet.memory.bytes_per_s, other.memory.bytes_per_s, 0.02):
             continue
-        if not near(sheet.power.tdp_w, other.power.tdp_w, 0.05):
+        own, known = sheet.power.tdp_w, other.power.tdp_w
+        if own is None or known is None or not near(own, known, 0.05):
             continue
         shared = [kind for kind in sheet.dense_flop_per_s if kind in other.dense_flop_per_s]
         ratios = {kind: sheet.dense_flop_per_s[kind] / other.dense_flop_per_s[kind] for kind in shared}
@@ -128,9 +154,9 @@ def _siblings(sheet: Accelerator, others: Sequence[Accelerator]) -> Iterator[Fin
             hint = f"{other.dense_flop_per_s[kind]:g} is dense"
             value = sheet.dense_flop_per_s[kind]
             yield _doubt(f"dense_flop_per_s.{kind}", value, f"{like}, at 2x its rate: the sparse figure", hint)
-        mine, known = sheet.scale_up_bytes_per_s, other.scale_up_bytes_per_s
-        if mine and known and near(mine, 2 * known, 0.01):
-            hint = f"{known:g} is one direction"
+        mine, theirs = sheet.scale_up_bytes_per_s, other.scale_up_bytes_per_s
+        if mine and theirs and near(mine, 2 * theirs, 0.01):
+            hint = f"{theirs:g} is one direction"
             yield _doubt("scale_up_bytes_per_s", mine, f"{like}, at 2x its rate: the bidirectional figure", hint)
         ratio = other.memory.bytes / sheet.memory.bytes
         if near(ratio, GIB_OVER_GB, 0.002) or near(1 / ratio, GIB_OVER_GB, 0.002):
@@ -140,25 +166,42 @@ def _siblings(sheet: Accelerator, others: Sequence[Accelerator]) -> Iterator[Fin
 
 
 def _system_power(sheet: System) -> Iterator[Finding]:
-    accelerators_w = sheet.accelerators * sheet.accelerator.power.tdp_w
-    if sheet.power.max_w < accelerators_w:
-        yield Finding(
-            f"less than its accelerators alone draw, {sheet.accelerators} x {sheet.accelerator.power.tdp_w:g} W",
-            "power.max_w",
-            f"{sheet.power.max_w:g}",
-            "did you write kW, or the TDP of one?",
-        )
-    dc_w = accelerators_w + sheet.power.host_w
-    if sheet.power.psu.rated_w < dc_w:
-        problem = f"less than the {dc_w:g} W of accelerators at TDP and host_dc_w"
-        yield _doubt("power.psu.rated_w", sheet.power.psu.rated_w, problem, "the sum of all supplies is meant")
-    for vintage, watts in sheet.power.provisioned_w_per_accelerator.items():
-        if watts < sheet.accelerator.power.tdp_w:
-            field = f"power.provisioned_w_per_accelerator.{vintage}"
-            yield _doubt(field, watts, f"below the accelerator's TDP of {sheet.accelerator.power.tdp_w:g} W")
+    power, tdp_w = sheet.power, sheet.accelerator.power.tdp_w
+    if tdp_w is not None:
+        yield from _rated(sheet, tdp_w)
+    if power.max_w is not None:
+        each_w = power.max_w / sheet.accelerators
+        for vintage, watts in power.provisioned_w_per_accelerator.items():
+            if watts > 3 * each_w:
+                field = f"power.provisioned_w_per_accelerator.{vintage}"
+                problem = f"more than three times max_w / accelerators = {each_w:g} W"
+                yield _doubt(field, watts, problem, "per accelerator, not per system; in W")
     if sheet.cooling != sheet.facility.cooling:
         problem = f"facility {sheet.facility.id} is for {sheet.facility.cooling} cooling"
         yield _doubt("cooling", sheet.cooling, problem)
+
+
+def _rated(sheet: System, tdp_w: float) -> Iterator[Finding]:
+    """Ratings that do not cover the accelerators at TDP and what stands around them."""
+    power, accelerators_w = sheet.power, sheet.accelerators * tdp_w
+    dc_w = accelerators_w + sum(power.host_dc_w.values())
+    if power.max_w is not None and power.max_w < accelerators_w:
+        yield Finding(
+            f"less than its accelerators alone draw, {sheet.accelerators} x {tdp_w:g} W",
+            "power.max_w",
+            f"{power.max_w:g}",
+            "did you write kW, or the TDP of one?",
+        )
+    elif power.max_w is not None and power.max_w < dc_w:
+        problem = f"less than the {dc_w:g} W of accelerators at TDP and host_dc_w"
+        yield _doubt("power.max_w", power.max_w, problem, "TDP, host_dc_w or max_w of another configuration?")
+    if power.psu is not None and power.psu.rated_w < dc_w:
+        problem = f"less than the {dc_w:g} W of accelerators at TDP and host_dc_w"
+        yield _doubt("power.psu.rated_w", power.psu.rated_w, problem, "the sum of all supplies is meant")
+    for vintage, watts in power.provisioned_w_per_accelerator.items():
+        if watts < tdp_w:
+            field = f"power.provisioned_w_per_accelerator.{vintage}"
+            yield _doubt(field, watts, f"below the accelerator's TDP of {tdp_w:g} W")
 
 
 def _networks(sheet: System) -> Iterator[Finding]:
@@ -166,7 +209,7 @@ def _networks(sheet: System) -> Iterator[Finding]:
     if own and usual and near(own, 2 * usual, 0.01):
         problem = "2x the accelerator's own rate: looks like the bidirectional figure"
         yield _doubt("scale_up.bytes_per_s", own, problem, f"one direction would be {usual:g}")
-    if sheet.scale_out and sheet.scale_out.bytes_per_s > 2.5e11:
+    if sheet.scale_out and sheet.scale_out.bytes_per_s > _FASTEST_CARDS:
         rate = sheet.scale_out.bytes_per_s
         hint = f"did you write Gbit/s? then {rate / 8:g}"
         yield _doubt("scale_out.bytes_per_s", rate, "more than any network card of one accelerator", hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -35,11 +36,53 @@ class PermuteEfficiency(Record):
     eta_memory: Eta
 
 
+_AS_ON_THE_H100 = Source(ref="rule where a sheet gives none: about what was measured on the H100", grade="estimated")
+
+
+class LinearAttentionEfficiency(OperationEfficiency):
+    """Equation (1) for the recurrence or chunked scan of Mamba-2 and gated delta nets."""
+
+    default_sources: ClassVar[Mapping[str, Source]] = dict.fromkeys(
+        ("eta_compute", "eta_memory", "fixed_s"), _AS_ON_THE_H100
+    )
+
+    eta_compute: Eta = 0.15
+    eta_memory: Eta = 0.85
+    fixed_s: Annotated[q.Seconds, Field(description="time at no work, of the whole recurrence or scan [s]")] = 6e-6
+
+
+class IndexEfficiency(OperationEfficiency):
+    """Equation (1) for the scoring of all tokens by the indexer of sparse attention."""
+
+    default_sources: ClassVar[Mapping[str, Source]] = dict.fromkeys(
+        ("eta_compute", "eta_memory", "fixed_s"), _AS_ON_THE_H100
+    )
+
+    eta_compute: Eta = 0.45
+    eta_memory: Eta = 0.9
+    fixed_s: Annotated[q.Seconds, Field(description="time at no work [s]")] = 4e-6
+
+
+class TopKEfficiency(Record):
+    """Selection of the tokens that sparse attention reads."""
+
+    default_sources: ClassVar[Mapping[str, Source]] = dict.fromkeys(("eta_memory", "fixed_s"), _AS_ON_THE_H100)
+
+    eta_memory: Eta = 0.2
+    fixed_s: Annotated[q.Seconds, Field(description="time at no work [s]")] = 10e-6
+
+
 ByFormat = Annotated[dict[Format, OperationEfficiency], Frozen, Field(min_length=1)]
 
 
 class Operations(Record):
     """What each kind of operation reaches."""
+
+    default_sources: ClassVar[Mapping[str, Source]] = {
+        "linear_attention": _AS_ON_THE_H100,
+        "index": _AS_ON_THE_H100,
+        "top_k": _AS_ON_THE_H100,
+    }
 
     gemm: Annotated[ByFormat, Field(description="by format; int4 and int8 are weight-only under wider activations")]
     experts: Annotated[ByFormat, Field(description="by format; fixed_s is the block from gate to finalize")]
@@ -47,6 +90,15 @@ class Operations(Record):
     context_attention: Annotated[ByFormat, Field(description="by format of the attention arithmetic")]
     elementwise: ElementwiseEfficiency
     permute: PermuteEfficiency
+    linear_attention: Annotated[
+        LinearAttentionEfficiency, Field(description="recurrence or chunked scan of linear attention and Mamba-2")
+    ] = LinearAttentionEfficiency()
+    index: Annotated[IndexEfficiency, Field(description="scoring of all tokens by the indexer of sparse attention")] = (
+        IndexEfficiency()
+    )
+    top_k: Annotated[TopKEfficiency, Field(description="selection of the tokens that sparse attention reads")] = (
+        TopKEfficiency()
+    )
 
 
 class Collectives(Record):

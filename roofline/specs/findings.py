@@ -111,7 +111,9 @@ def problems(error: ValidationError, cls: type[BaseModel], data: Any = None) -> 
             case "model_type" | "model_attributes_type" | "dict_type":
                 finding = replace(finding, problem="expected fields (name: value)")
             case "union_tag_not_found" | "union_tag_invalid":
-                finding = replace(finding, field=dotted((*loc, "kind")), problem="expected kind: gqa or mla", value="")
+                kinds = context.get("expected_tags", "").replace("'", "")
+                problem = f"expected one of {kinds}" if kinds else "missing: it says which fields the rest has"
+                finding = replace(finding, field=dotted((*loc, "kind")), problem=problem, value="")
             case "tuple_type":
                 finding = replace(finding, problem="expected a list")
             case "bool_type":

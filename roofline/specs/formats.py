@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Format = Literal["fp32", "bf16", "fp16", "mxfp8", "fp8_block", "fp8", "int8", "nvfp4", "mxfp4", "int4"]
+Format = Literal["fp32", "bf16", "fp16", "mxfp8", "fp8_block", "fp8", "int8", "nvfp4", "mxfp4", "int4_g32", "int4"]
 MathType = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp6", "fp4"]
 
 
@@ -38,6 +38,7 @@ FORMATS: dict[Format, NumberFormat] = {
     "int8": NumberFormat(1.0, 1.0, "int8", 8),
     "nvfp4": NumberFormat(0.5 + 1 / 16, 0.5 + 1 / 16, "fp4", 4),  # an 8-bit scale per 16 elements
     "mxfp4": NumberFormat(0.5 + 1 / 32, 0.5 + 1 / 32, "fp4", 4),  # an 8-bit scale per 32 elements
+    "int4_g32": NumberFormat(0.5 + 2 / 32, 0.5 + 2 / 32, "int8", 4),  # a bf16 scale per 32
     "int4": NumberFormat(
         0.5 + 2 / 128, 0.5 + 2 / 128, "int8", 4
     ),  # a bf16 scale per 128; no int4 arithmetic is assumed

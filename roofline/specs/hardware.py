@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StrictBool, WithJsonSchema, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StrictBool, WithJsonSchema, model_serializer, model_validator
 
 from roofline.specs import folders as places
 from roofline.specs import quantity as q
@@ -34,6 +35,34 @@ def _reference(what: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "description": f"id of the {what} sheet"})
 
 
+TopologyName = Literal["switched", "full_mesh", "torus"]
+Axes = Annotated[
+    tuple[q.Count, ...], Field(description="extents of a torus, one to three; their product is the domain")
+]
+MOST_AXES = 3
+
+
+def check_axes(domain: int | None, topology: str | None, axes: Sequence[int], prefix: str = "") -> None:
+    """Raise ValueError where the axes of a network are not those of its topology, or do not make its domain."""
+    if topology != "torus":
+        if axes:
+            raise ValueError(f"{prefix}axes are those of a torus, and {prefix}topology is {topology}")
+        return
+    if not 1 <= len(axes) <= MOST_AXES:
+        raise ValueError(f"{prefix}topology torus needs {prefix}axes: one to {MOST_AXES} extents, as [16, 16]")
+    if math.prod(axes) != domain:
+        product = " x ".join(map(str, axes))
+        raise ValueError(f"{prefix}axes make {product} = {math.prod(axes)}, and {prefix}domain is {domain}")
+
+
+class MayBeUndisclosed(Record):
+    """A part of a sheet that leaves out what nobody has said: such a field is None here, and in no dump of it."""
+
+    @model_serializer(mode="wrap")
+    def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
 class Memory(Record):
     """The memory that weights and KV cache live in."""
 
@@ -42,7 +71,7 @@ class Memory(Record):
     kind: Annotated[str, Field(description="HBM3e, GDDR7, SRAM ...")]
 
 
-class Power(Record):
+class Power(MayBeUndisclosed):
     """Electrical draw of one accelerator, equation (16)."""
 
     default_sources: ClassVar[Mapping[str, Source]] = {
@@ -53,11 +82,14 @@ class Power(Record):
         "draw_b": _DRAW_RULE,
     }
 
-    tdp_w: Annotated[q.Watts, Field(description="sustained limit [W]")]
+    tdp_w: Annotated[
+        q.WattsIfKnown,
+        Field(description="sustained limit [W]; left out where undisclosed: then watts and joules are NaN"),
+    ] = None
     idle_w: Annotated[
-        q.IdleWatts,
+        q.IdleWattsIfKnown,
         Field(
-            default_factory=lambda data: IDLE_SHARE_OF_TDP * data["tdp_w"],
+            default_factory=lambda data: None if data["tdp_w"] is None else IDLE_SHARE_OF_TDP * data["tdp_w"],
             description="powered, no work [W]; default 0.107 of TDP, estimated",
         ),
     ]
@@ -66,7 +98,7 @@ class Power(Record):
 
     @model_validator(mode="after")
     def _idle_below_tdp(self) -> Self:
-        if self.idle_w >= self.tdp_w:
+        if self.idle_w is not None and self.tdp_w is not None and self.idle_w >= self.tdp_w:
             raise ValueError(f"idle_w = {self.idle_w:g} is not below tdp_w = {self.tdp_w:g}")
         return self
 
@@ -88,20 +120,42 @@ class Accelerator(Sheet):
     scale_up_bytes_per_s: Annotated[
         q.LinkBytesPerSecond | None, Field(description="scale-up network, one direction [B/s]; left out where none")
     ] = None
+    scale_up_domain: Annotated[
+        q.Count | None, Field(description="accelerators that share that network; left out where a system sheet says")
+    ] = None
+    scale_up_topology: Annotated[
+        TopologyName | None, Field(description="of that network; left out where a system sheet says")
+    ] = None
+    scale_up_axes: Axes = ()
+    scale_out_bytes_per_s: Annotated[
+        q.LinkBytesPerSecond | None,
+        Field(description="network between domains, one direction [B/s]; left out where a system sheet says"),
+    ] = None
     power: Power
     efficiency: Annotated[Efficiency, _reference("efficiency")]
+
+    @model_validator(mode="after")
+    def _torus(self) -> Self:
+        check_axes(self.scale_up_domain, self.scale_up_topology, self.scale_up_axes, "scale_up_")
+        return self
 
 
 class ScaleUp(Record):
     """The network inside one domain (NVLink, Infinity Fabric, ICI)."""
 
     domain: Annotated[q.Count, Field(description="accelerators that share it")]
-    topology: Literal["switched", "full_mesh"]
+    topology: TopologyName
+    axes: Axes = ()
     hop_s: Annotated[q.Seconds, Field(description="latency of one hop [s]")]
     in_switch_reduction: Annotated[StrictBool, Field(description="switches reduce (NVLS / SHARP)")]
     bytes_per_s: Annotated[
         q.LinkBytesPerSecond | None, Field(description="one direction per accelerator; default the accelerator's")
     ] = None
+
+    @model_validator(mode="after")
+    def _torus(self) -> Self:
+        check_axes(self.domain, self.topology, self.axes)
+        return self
 
 
 class ScaleOut(Record):
@@ -127,16 +181,22 @@ class Psu(Record):
         return self
 
 
-class SystemPower(Record):
-    """What a system draws beside its accelerators."""
+class SystemPower(MayBeUndisclosed):
+    """What a system draws beside its accelerators; what is undisclosed is left out, and what needs it is NaN."""
 
     host_dc_w: Annotated[
         dict[str, q.HostWatts],
         Frozen,
-        Field(description="DC watts of the whole system that are not accelerators, by any names; summed"),
+        Field(
+            default_factory=FrozenMap,
+            description="DC watts of all that is not accelerators, by any names; summed; left out where undisclosed",
+        ),
     ]
-    psu: Psu
-    max_w: Annotated[q.SystemWatts, Field(description="what the system is rated to draw at most [W]")]
+    psu: Psu | None = None
+    max_w: Annotated[
+        q.SystemWattsIfKnown,
+        Field(description="what the system is rated to draw at most [W]; left out where undisclosed"),
+    ] = None
     provisioned_w_per_accelerator: Annotated[
         dict[str, q.SystemWatts],
         TextKeys,
@@ -146,8 +206,15 @@ class SystemPower(Record):
 
     @property
     def host_w(self) -> float:
-        """DC watts of the whole system that are not accelerators [W]."""
-        return float(sum(self.host_dc_w.values()))
+        """DC watts of the whole system that are not accelerators [W]; NaN where undisclosed."""
+        return float(sum(self.host_dc_w.values())) if self.host_dc_w else math.nan
+
+    @property
+    def supplies(self) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+        """Rated watts [W], loads and efficiencies of the power supplies; NaN where undisclosed."""
+        if self.psu is None:
+            return math.nan, (1.0,), (math.nan,)
+        return self.psu.rated_w, self.psu.load, self.psu.efficiency
 
 
 class Facility(Sheet):
@@ -164,7 +231,7 @@ class System(Sheet):
 
     kind_of_sheet: ClassVar[str] = "system"
 
-    kind: Literal["box", "rack"]
+    kind: Literal["box", "rack", "pod"]
     accelerator: Annotated[Accelerator, _reference("accelerator")]
     accelerators: Annotated[q.Count, Field(description="accelerators in one system")]
     max_systems: Annotated[q.Count, Field(description="systems that one replica may span over scale-out")] = 1
@@ -203,6 +270,16 @@ class System(Sheet):
     def scale_up_bytes_per_s(self) -> float:
         """Scale-up bandwidth, one direction per accelerator [B/s]; 0 where there is no such network."""
         return self.scale_up.bytes_per_s or self.accelerator.scale_up_bytes_per_s or 0.0
+
+    @property
+    def power_unknown(self) -> str:
+        """What is undisclosed of the watts of this system, in words; an empty string where all is known."""
+        power = self.power
+        facts = {"host watts": power.host_dc_w, "power supplies": power.psu, "maximum watts": power.max_w}
+        unknown = [f"TDP of {self.accelerator.id}"] if self.accelerator.power.tdp_w is None else []
+        lacking = [name for name, value in facts.items() if not value]
+        unknown += [f"{', '.join(lacking)} of {self.id or self.name}"] if lacking else []
+        return f"undisclosed: {'; '.join(unknown)}" if unknown else ""
 
     @model_validator(mode="after")
     def _networks(self) -> Self:

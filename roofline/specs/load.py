@@ -9,13 +9,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from roofline import provenance
 from roofline.errors import InputError, unknown_name
 from roofline.specs import folders as places
+from roofline.specs import hf
 from roofline.specs.efficiency import Efficiency
 from roofline.specs.findings import DoubtfulSheet, Finding, input_error, problems, shown
 from roofline.specs.folders import KINDS, SUFFIXES, Kind
@@ -77,7 +78,7 @@ def list_specs(kind: str, *, folders: Folders = None) -> list[str]:
 
 def is_name(source: str) -> bool:
     """Whether a text is a sheet's name, not a path."""
-    return not (source.endswith(SUFFIXES) or "/" in source or os.sep in source)
+    return not (source.endswith((*SUFFIXES, ".json")) or "/" in source or os.sep in source)
 
 
 def exists(cls: type[Sheet], name: str, *, folders: Folders = None) -> bool:
@@ -94,6 +95,11 @@ def load_sheet(cls: type[S], source: Any, *, folders: Folders = None) -> S:
     if isinstance(source, str) and is_name(source):
         return _from_file(cls, places.resolve(_kind(cls), source, folders).absolute(), folders)
     if isinstance(source, str | os.PathLike):
+        if issubclass(cls, Model) and hf.is_config(source):
+            return cast(S, hf.from_hf(Path(source)))
+        if issubclass(cls, Model) and hf.is_hub_name(str(source)):
+            hint = "a name on the Hugging Face Hub goes to Model.from_hf or `roofline specs import`"
+            raise InputError(f"{source}: no such file or directory; {hint}")
         return _from_file(cls, Path(source).expanduser().absolute(), search_folders(source, folders))
     raise InputError(f"{_kind(cls)}: expected a name, a path or a mapping, found {type(source).__name__}")
 

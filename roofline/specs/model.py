@@ -4,83 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
 from roofline.specs import quantity as q
-from roofline.specs.formats import weight_bytes
+from roofline.specs.attention import Attention, GatedDeltaNet, Mamba2
+from roofline.specs.formats import activation_bytes, weight_bytes
 from roofline.specs.records import Record, Sheet
 
 if TYPE_CHECKING:
     from roofline.specs.recipe import Recipe
 
 MatrixCount = Annotated[Literal[2, 3], Field(description="3 gated (gate, up, down), 2 not (up, down)")]
-
-
-class GroupedQueryAttention(Record):
-    """Grouped-query attention; multi-query with one KV head, multi-head with as many as query heads."""
-
-    kind: Literal["gqa"]
-    heads: Annotated[q.Count, Field(description="query heads")]
-    kv_heads: Annotated[q.Count, Field(description="key and value heads")]
-    head_dim: q.Count
-    window: Annotated[q.Count | None, Field(description="tokens a query sees; left out where all")] = None
-    qk_norm: Annotated[StrictBool, Field(description="a norm of head_dim on Q and on K")] = False
-    bias: Annotated[Literal["none", "qkv", "all"], Field(description="projections that have a bias")] = "none"
-    sinks: Annotated[StrictBool, Field(description="a learned sink logit per query head")] = False
-
-    @model_validator(mode="after")
-    def _groups(self) -> Self:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads = {self.heads} do not divide by kv_heads = {self.kv_heads}")
-        return self
-
-    def projections(self, hidden: int) -> int:
-        """Weights of the Q, K, V and output projections."""
-        return 2 * hidden * self.head_dim * (self.heads + self.kv_heads)
-
-    def other(self, hidden: int) -> int:
-        """Biases, sinks and Q/K norms."""
-        qkv = (self.heads + 2 * self.kv_heads) * self.head_dim
-        bias = {"none": 0, "qkv": qkv, "all": qkv + hidden}[self.bias]
-        return bias + self.heads * self.sinks + 2 * self.head_dim * self.qk_norm
-
-    @property
-    def cache_elements(self) -> int:
-        """Elements a token leaves in the KV cache of one such layer."""
-        return 2 * self.kv_heads * self.head_dim
-
-
-class LatentAttention(Record):
-    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1)."""
-
-    kind: Literal["mla"]
-    heads: Annotated[q.Count, Field(description="query heads")]
-    q_lora: Annotated[q.CountOrNone, Field(description="rank of the compressed query; 0 where it is not")] = 0
-    kv_lora: Annotated[q.Count, Field(description="rank of the compressed KV")]
-    qk_nope: Annotated[q.Count, Field(description="query and key width per head without rotary")]
-    qk_rope: Annotated[q.Count, Field(description="query and key width per head with rotary")]
-    v_head: Annotated[q.Count, Field(description="value width per head")]
-
-    window: ClassVar[None] = None
-
-    def projections(self, hidden: int) -> int:
-        """Weights of the query, KV and output projections."""
-        head = self.qk_nope + self.qk_rope
-        query = hidden * self.q_lora + self.q_lora * self.heads * head if self.q_lora else hidden * self.heads * head
-        down = hidden * (self.kv_lora + self.qk_rope)
-        up = self.kv_lora * self.heads * (self.qk_nope + self.v_head)
-        return query + down + up + self.heads * self.v_head * hidden
-
-    def other(self, hidden: int) -> int:
-        """Norms of the compressed query and KV."""
-        return self.q_lora + self.kv_lora
-
-    @property
-    def cache_elements(self) -> int:
-        """Elements a token leaves in the KV cache of one such layer."""
-        return self.kv_lora + self.qk_rope
 
 
 class FeedForward(Record):
@@ -110,6 +47,7 @@ class Experts(Record):
     bias: StrictBool = False
     router_bias: Annotated[StrictBool, Field(description="a bias or a balancing term per expert")] = False
     shared_inner: Annotated[q.CountOrNone, Field(description="summed inner width of the shared experts")] = 0
+    shared_gate: Annotated[StrictBool, Field(description="a gate, hidden -> 1, on the shared experts")] = False
 
     @model_validator(mode="after")
     def _choice(self) -> Self:
@@ -138,12 +76,14 @@ class Experts(Record):
         """Weights of the shared experts."""
         return self.matrices * hidden * self.shared_inner
 
+    def latent(self, hidden: int) -> int:
+        """Weights of the projections into and out of the width that latent experts work in; 0 where they are not."""
+        return 2 * hidden * self.width(hidden) if self.width(hidden) != hidden else 0
+
     def other(self, hidden: int) -> int:
-        """Biases of the experts and of the router."""
-        return self.count * (self.one(hidden) - self.matrices * self.width(hidden) * self.inner + self.router_bias)
-
-
-Attention = Annotated[GroupedQueryAttention | LatentAttention, Field(discriminator="kind")]
+        """Biases of the experts and of the router, and the gate of the shared ones."""
+        biases = self.one(hidden) - self.matrices * self.width(hidden) * self.inner + self.router_bias
+        return self.count * biases + hidden * self.shared_gate
 
 
 class Layers(Record):
@@ -152,6 +92,7 @@ class Layers(Record):
     count: Annotated[q.Count, Field(description="layers of this kind")]
     attention: Attention | None = None
     norms: Annotated[q.CountOrNone, Field(description="norms of hidden width a layer runs")] = 2
+    norm_bias: Annotated[StrictBool, Field(description="those norms have biases")] = False
     ffn: FeedForward | None = None
     experts: Experts | None = None
 
@@ -164,19 +105,34 @@ class Layers(Record):
     def other_params(self, hidden: int) -> int:
         """Norm weights, biases and sinks of one layer: small, replicated, in bf16."""
         parts = (self.attention, self.ffn, self.experts)
-        return self.norms * hidden + sum(part.other(hidden) for part in parts if part)
+        return self.norms * hidden * (1 + self.norm_bias) + sum(part.other(hidden) for part in parts if part)
 
     def params(self, hidden: int) -> int:
         """All parameters of one layer."""
         weights = self.attention.projections(hidden) if self.attention else 0
         weights += self.ffn.weights(hidden) if self.ffn else 0
         if self.experts:
-            weights += self.experts.weights(hidden) + self.experts.router(hidden) + self.experts.shared(hidden)
+            weights += self.experts.weights(hidden) + self.experts.router(hidden)
+            weights += self.experts.shared(hidden) + self.experts.latent(hidden)
         return weights + self.other_params(hidden)
 
     def idle_params(self, hidden: int) -> int:
         """Parameters of one layer that a token does not meet: those of the experts it is not routed to."""
         return (self.experts.count - self.experts.top_k) * self.experts.one(hidden) if self.experts else 0
+
+
+class MultiTokenPrediction(Record):
+    """Layers that draft further tokens from the last hidden state and the last token (DeepSeek-V3, arXiv 2412.19437).
+
+    A module joins the two by a projection 2 * hidden -> hidden, runs its layers, and shares embedding and lm_head.
+    """
+
+    modules: Annotated[q.Count, Field(description="modules, each for one draft position; drafts beyond reuse the last")]
+    layers: Annotated[tuple[Layers, ...], Field(min_length=1, description="layers of one module")]
+
+    def params(self, hidden: int) -> int:
+        """Parameters of all modules, without what they share with the model."""
+        return self.modules * (2 * hidden * hidden + sum(row.count * row.params(hidden) for row in self.layers))
 
 
 class PublishedParameters(Record):
@@ -196,12 +152,27 @@ class Model(Sheet):
     vocab: Annotated[q.Count, Field(description="rows of the embedding table, padding included")]
     tied_embeddings: Annotated[StrictBool, Field(description="the lm_head is the embedding table")]
     max_context: Annotated[q.Count, Field(description="tokens of context the model was made for")]
+    position_rows: Annotated[q.CountOrNone, Field(description="rows of a learned table of positions")] = 0
     route_groups: Annotated[
         q.Count | None, Field(description="group-limited routing: nodes a token may reach; left out where no limit")
     ] = None
     recipes: Annotated[tuple[str, ...], Field(min_length=1, description="ids of the recipes it ships in")]
     layers: Annotated[tuple[Layers, ...], Field(min_length=1)]
+    mtp: Annotated[MultiTokenPrediction | None, Field(description="multi-token prediction, for drafts")] = None
     parameters: PublishedParameters | None = None
+
+    @classmethod
+    def from_hf(cls, source: str | PathLike[str], *, id: str = "", ref: str = "") -> Model:
+        """The model of a config.json, of a folder that has one, or of a repository `org/name` on the Hugging Face Hub.
+
+        id : its id; default from the name of the repository, folder or file.
+        ref : what its numbers name as their source; default the file.
+        Raises `roofline.errors.InputError` for an architecture, a shape or a quantisation that is not understood, with
+        file, line and field: docs/adding-models.md has the rule.
+        """
+        from roofline.specs import hf  # its readers need this class first
+
+        return hf.from_hf(source, id=id, ref=ref)
 
     @cached_property
     def layer_count(self) -> int:
@@ -221,7 +192,7 @@ class Model(Sheet):
     @cached_property
     def total_params(self) -> int:
         """All parameters of the text model, without multi-token-prediction layers or other towers."""
-        ends = self.embedding_params * (1 if self.tied_embeddings else 2) + self.hidden
+        ends = self.embedding_params * (1 if self.tied_embeddings else 2) + self.hidden * (1 + self.position_rows)
         return ends + sum(row.count * row.params(self.hidden) for row in self.layers)
 
     @cached_property
@@ -239,18 +210,34 @@ class Model(Sheet):
         """Norm weights, biases and sinks of one layer, for each row of `layers`."""
         return tuple(row.other_params(self.hidden) for row in self.layers)
 
+    @cached_property
+    def mtp_params(self) -> int:
+        """Parameters of the multi-token-prediction modules; not in `total_params`."""
+        return self.mtp.params(self.hidden) if self.mtp else 0
+
     def kv_bytes_per_token(self, recipe: Recipe) -> float:
-        """Bytes the KV cache of a sequence grows by per token once every sliding window is full [B]."""
-        return self._cache_bytes(recipe, lambda window: 0 if window else 1)
+        """Bytes the cache of a sequence grows by per token once every window is full [B], index keys included."""
+        return self._cache_bytes(recipe, lambda reach: 1 if reach is None else 0)
 
     def kv_bytes(self, context: int, recipe: Recipe) -> float:
-        """KV cache of one sequence of `context` tokens [B], unsharded; docs/equations.md section 9."""
-        return self._cache_bytes(recipe, lambda window: min(context, window) if window else context)
+        """KV cache and index keys of one sequence of `context` tokens [B], unsharded; docs/equations.md section 9."""
+        return self._cache_bytes(recipe, lambda reach: context if reach is None else min(context, reach))
+
+    def state_bytes(self, recipe: Recipe) -> float:
+        """Recurrent state of one sequence, whatever its length [B], unsharded, without that of the convolutions."""
+        return weight_bytes(recipe.parts.state) * sum(
+            row.count * row.attention.state_elements
+            for row in self.layers
+            if isinstance(row.attention, Mamba2 | GatedDeltaNet)
+        )
 
     def _cache_bytes(self, recipe: Recipe, tokens: Callable[[int | None], int]) -> float:
-        elements = sum(
-            row.count * tokens(row.attention.window) * row.attention.cache_elements
-            for row in self.layers
-            if row.attention
-        )
-        return elements * weight_bytes(recipe.parts.kv_cache)
+        size, element = 0.0, weight_bytes(recipe.parts.kv_cache)
+        for row in self.layers:
+            if row.attention is None:
+                continue
+            size += row.count * tokens(row.attention.reach) * row.attention.cache_elements * element
+            if row.attention.sparse is not None:
+                index = row.attention.sparse.index_dim * activation_bytes(recipe.parts.index_cache)
+                size += row.count * tokens(None) * index
+        return size

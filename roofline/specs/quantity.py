@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -116,6 +116,10 @@ ReserveBytes = Annotated[float, Quantity("B", 0.0, 1e15)]
 Watts = Annotated[float, Quantity("W", 5.0, 1e9, _WATT_SLIPS, (30.0, 1e5))]
 IdleWatts = Annotated[float, Quantity("W", 0.0, 1e9, open_low=True)]
 SystemWatts = Annotated[float, Quantity("W", 50.0, 1e12, _WATT_SLIPS, (300.0, 1e7))]
+# Left out where undisclosed, so that the default None stands; a null that was written is refused as no number.
+WattsIfKnown = Annotated[float | None, get_args(Watts)[1]]
+IdleWattsIfKnown = Annotated[float | None, get_args(IdleWatts)[1]]
+SystemWattsIfKnown = Annotated[float | None, get_args(SystemWatts)[1]]
 HostWatts = Annotated[float, Quantity("W", 0.0, 1e9, (("kW", 1e3),), (30.0, 1e7))]
 Seconds = Annotated[float, Quantity("s", 0.0, 1e-2, (("microseconds", 1e-6), ("milliseconds", 1e-3)), (1e-9, 1e-3))]
 Share = Annotated[float, Quantity("", 0.0, 1.0, (("a percentage", 1e-2),), (0.01, 1.0), open_low=True)]

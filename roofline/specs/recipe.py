@@ -44,6 +44,9 @@ class Parts(Record):
     collectives: Annotated[Format, Field(description="what all-reduce and all-gather send")]
     dispatch: Annotated[Format, Field(description="what is sent to experts on other accelerators")]
     attention_math: Annotated[Literal["bf16", "fp8"], Field(description="arithmetic of the attention core")]
+    state: Annotated[Literal["fp32", "bf16"], Field(description="recurrent state of linear attention")] = "fp32"
+    index_cache: Annotated[Format, Field(description="keys of the indexer of sparse attention")] = "fp8_block"
+    index_math: Annotated[Literal["bf16", "fp8"], Field(description="arithmetic of that indexer")] = "fp8"
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ RATE_TOLERANCE = 0.01
 LINK_TOLERANCE = 0.001
 """Links are round figures, and parts of different makers lie close: 448 and 450 GB/s are two."""
 
-_FIELDS = ("dense_flop_per_s", "scale_up_bytes_per_s")
+_FIELDS = ("year", "dense_flop_per_s", "scale_up_bytes_per_s")
 _NEVER_SPARSE = {"fp32"}
 
 
@@ -46,9 +46,13 @@ def doubled(sheet: Accelerator) -> Iterator[Finding]:
 
 @lru_cache(maxsize=1)
 def shipped_rates() -> dict[str, dict[str, Any]]:
-    """Id of each shipped accelerator -> its rates, from their lines alone: its other fields are not parsed."""
+    """Id of each shipped accelerator -> its rates, from their lines alone: its other fields are not parsed.
+
+    In the order of their years, so that a rate that several have is named after the first of them.
+    """
     files = sheet_files(built_in_root() / FOLDERS["accelerator"][0])
-    return {name: parse(_passages(path.read_text(encoding="utf-8"))) for name, path in files.items()}
+    parts = {name: parse(_passages(path.read_text(encoding="utf-8"))) for name, path in files.items()}
+    return dict(sorted(parts.items(), key=lambda item: (item[1].get("year", 0), item[0])))
 
 
 def _passages(text: str) -> str:

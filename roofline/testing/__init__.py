@@ -1,5 +1,6 @@
 """Hypothesis strategies in the words of the field, and the laws results must obey, for use on anyone's own sheets.
 
-`strategies` draws machines, kits, models and deployments as plain dicts with the field names of roofline/layout.py;
-`invariants` checks laws on results. Needs the `test` extra (hypothesis). Nothing else in roofline imports this.
+`strategies` and `layers` draw machines, kits, models and deployments as plain dicts with the field names of
+roofline/layout.py; `invariants` and `kinds` check laws on results. Needs the `test` extra (hypothesis). Nothing else
+in roofline imports this.
 """

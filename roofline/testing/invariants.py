@@ -1,34 +1,32 @@
 """The laws results obey, as checks that raise `LawBroken` with the law, the cell and the numbers.
 
-First checks on results alone, then laws that run kernels on a setup and on a changed one. `every_decode_law` runs
-what applies to any setup: use it on the records of your own sheets. Relations hold up to `SLACK`, a few roundings.
+First checks on results alone, then laws that run kernels on a setup and on a changed one; those of one kind of layer,
+network or step are in `kinds`. `every_decode_law` runs what applies to any setup: use it on the records of your own
+sheets. Relations hold up to `SLACK`, a few roundings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from roofline.kernels.outputs import Var
 from roofline.layout import Bound, Component, Limit
-from roofline.testing.records import (
-    PARTS,
-    RATES,
-    Array,
-    Records,
-    Setup,
-    faster_clock,
-    idealised,
-    pack,
-)
-from roofline.testing.runs import Run, run_decode, run_prefill
-
-Runner = Callable[[Setup], Run]
-
-SLACK = 1e-12
-"""Relative difference that the order of floating-point operations may make."""
+from roofline.testing import kinds
+from roofline.testing.checks import SLACK as SLACK
+from roofline.testing.checks import LawBroken as LawBroken
+from roofline.testing.checks import Runner as Runner
+from roofline.testing.checks import at_least as at_least
+from roofline.testing.checks import decoding as decoding
+from roofline.testing.checks import equal as equal
+from roofline.testing.checks import never_falls as never_falls
+from roofline.testing.checks import prefilling as prefilling
+from roofline.testing.checks import require
+from roofline.testing.checks import same_bits as same_bits
+from roofline.testing.records import PARTS, RATES, Array, Records, Setup, faster_clock, idealised, pack
+from roofline.testing.runs import Run, run_decode
 
 CLASS_OF = {
     Bound.COMPUTE: Var.CLASS_COMPUTE,
@@ -38,69 +36,31 @@ CLASS_OF = {
 }
 
 
-def decoding(batches: Sequence[int], contexts: Sequence[int], new_tokens: int = 1) -> Runner:
-    """Decode at these batches and contexts."""
-    return lambda setup: run_decode(setup, batches, contexts, new_tokens)
+def missing_means_limited(run: Run, records: Records | None = None) -> None:
+    """A cell that cannot run is NaN with a code, never 0, save what MEMORY it would take; one that can has numbers.
 
-
-def prefilling(batches: Sequence[int], lengths: Sequence[int], cached: int = 0, chunk: int = 1 << 40) -> Runner:
-    """Prefill at these batches and prompt lengths."""
-    return lambda setup: run_prefill(setup, batches, lengths, cached, chunk)
-
-
-class LawBroken(AssertionError):
-    """A result that no machine can give, or two results that contradict each other."""
-
-
-def _require(law: str, holds: Array, *values: Array) -> None:
-    if not holds.all():
-        cell = tuple(int(i) for i in np.argwhere(~holds)[0])
-        shown = ", ".join(repr(float(v[cell])) for v in values)
-        raise LawBroken(f"{law}: broken in {int((~holds).sum())} cells, first {cell}: {shown}")
-
-
-def at_least(law: str, values: Array, floor: Array, slack: float = SLACK) -> None:
-    """Every value is at least its floor; cells that are NaN on either side are left out."""
-    _require(law, np.isnan(values) | np.isnan(floor) | (values >= floor - slack * np.abs(floor)), values, floor)
-
-
-def equal(law: str, values: Array, others: Array, slack: float = SLACK) -> None:
-    """Values agree to `slack`, and NaN where the others are."""
-    near = (values == others) | (np.abs(values - others) <= slack * np.abs(others))
-    _require(law, near | (np.isnan(values) & np.isnan(others)), values, others)
-
-
-def never_falls(law: str, values: Array, axis: int = -1) -> None:
-    """Values grow or stay along an axis."""
-    moved = np.moveaxis(values, axis, -1)
-    at_least(law, moved[..., 1:], moved[..., :-1])
-
-
-def same_bits(law: str, run: Run, other: Run) -> None:
-    """Two runs hold the same bits in every variable, NaN included."""
+    records : what ran. Where given, machines of undisclosed TDP must have no power and no energy.
+    """
+    undisclosed = np.zeros(run.limit.shape[0], bool) if records is None else records.undisclosed()
     for name, values in run.values.items():
-        if values.tobytes() != other.values[name].tobytes():
-            raise LawBroken(f"{law}: variable {name} differs")
-    if run.limit.tobytes() != other.limit.tobytes() or run.bound.tobytes() != other.bound.tobytes():
-        raise LawBroken(f"{law}: limit or bound differs")
-
-
-def missing_means_limited(run: Run) -> None:
-    """A cell that cannot run is NaN with a code, never 0, save what MEMORY it would take; one that can has numbers."""
-    for name, values in run.values.items():
-        if name != Var.MEMORY:
+        if name in (Var.POWER, Var.ENERGY):
+            nothing = np.isnan(values[undisclosed])
+            require("no power where TDP is undisclosed", nothing, values[undisclosed])
+            shown, ran = values[~undisclosed], run.ran[~undisclosed]
+            require("NaN exactly where a limit says why", np.isnan(shown) == ~ran, shown)
+        elif name != Var.MEMORY:
             free = run.ran & (name >= Var.COMPONENT)  # components of a bound are NaN too
-            _require("NaN exactly where a limit says why", free | (np.isnan(values) == ~run.ran), values)
+            require("NaN exactly where a limit says why", free | (np.isnan(values) == ~run.ran), values)
     if Var.STEP in run.values:
-        _require("a step takes time", ~run.ran | (run.step > 0), run.step)
-    _require("what binds is named exactly where a cell runs", (run.bound != Bound.NONE) == run.ran, run.bound)
+        require("a step takes time", ~run.ran | (run.step > 0), run.step)
+    require("what binds is named exactly where a cell runs", (run.bound != Bound.NONE) == run.ran, run.bound)
 
 
 def utilisation_is_a_share(run: Run) -> None:
     """No accelerator computes or moves more than its peak: 0 <= MFU, MBU <= 1."""
     for variable in (Var.MFU, Var.MBU):
         used = run[variable]
-        _require("utilisation is at most 1", ~run.ran | ((used >= 0) & (used <= 1 + 8 * SLACK)), used)
+        require("utilisation is at most 1", ~run.ran | ((used >= 0) & (used <= 1 + 8 * SLACK)), used)
 
 
 def draw_lies_between_idle_and_tdp(run: Run, records: Records, tokens: Array) -> None:
@@ -124,7 +84,7 @@ def classes_make_the_pass(run: Run) -> None:
     """Without a pipeline the four classes sum to the time; none is negative; the largest is the one named."""
     classes = np.stack([run[variable] for variable in CLASS_OF.values()])
     for part in classes:
-        _require("no class takes negative time", ~run.ran | (part >= 0), part)
+        require("no class takes negative time", ~run.ran | (part >= 0), part)
     equal("classes sum to the step", classes.sum(axis=0), run.step, 8 * SLACK)
     largest = classes.max(axis=0)
     named = np.select([run.bound == b for b in CLASS_OF], list(classes), default=np.nan)
@@ -141,9 +101,9 @@ def nothing_is_sent(run: Run, components: bool = True) -> None:
     """One accelerator has nobody to talk to. components : check them too (outside `ideal`)."""
     for component in (Component.COLLECTIVES, Component.PIPELINE) if components else ():
         part = run.component(component)
-        _require("no collective on one accelerator", ~run.ran | (np.abs(part) <= SLACK * run.step), part)
+        require("no collective on one accelerator", ~run.ran | (np.abs(part) <= SLACK * run.step), part)
     network = run[Var.CLASS_NETWORK]
-    _require("no network time on one accelerator", ~run.ran | (network == 0), network)
+    require("no network time on one accelerator", ~run.ran | (network == 0), network)
 
 
 # Laws on setups: `run` says which pass, such as `decoding([1, 64], [2048])`
@@ -181,62 +141,77 @@ def clock_scales_time(setup: Setup, k: float, run: Runner) -> None:
     equal("power does not scale with the clock", after[Var.POWER], before[Var.POWER], 8 * SLACK)
 
 
-def time_grows_with_load(run: Run) -> None:
-    """Along ascending batches and contexts, time and memory grow or stay."""
-    for axis, load in ((1, "batch"), (2, "context")):
-        never_falls(f"time never falls with {load}", run.step, axis)
-        never_falls(f"time in series never falls with {load}", run[Var.SERIAL], axis)
+def time_grows_with_load(run: Run, records: Records | None = None) -> None:
+    """Along ascending batches and contexts, time and memory grow or stay.
+
+    records : what ran, for decode. Where given, models with chunked-local layers are exempt along context: a token at
+    the start of a chunk sees less than the one before it. Their memory still grows.
+    """
+    steady = np.ones(run.limit.shape[0], bool) if records is None else ~records.with_chunks()
+    for axis, load, which in ((1, "batch", np.ones_like(steady)), (2, "context", steady)):
+        never_falls(f"time never falls with {load}", run.step[which], axis)
+        never_falls(f"time in series never falls with {load}", run[Var.SERIAL][which], axis)
         never_falls(f"memory never falls with {load}", run[Var.MEMORY], axis)
 
 
 def capacity_is_a_threshold(run: Run, records: Records) -> None:
     """Along ascending batches cells run until memory is full and never after; `limit` is what memory says."""
     full = run.limit == Limit.MEMORY
-    _require("full stays full with a larger batch", ~full[:, :-1] | full[:, 1:], run[Var.MEMORY][:, 1:])
+    require("full stays full with a larger batch", ~full[:, :-1] | full[:, 1:], run[Var.MEMORY][:, 1:])
     machines = records.machines[records.configs["machine"]]
     room = (machines["memory_bytes"] * machines["memory_fraction"] - machines["reserve_bytes"])[:, None, None]
     excess = run[Var.MEMORY] - room
     doubtful = np.abs(excess) <= SLACK * (np.abs(room) + machines["reserve_bytes"][:, None, None])
-    _require("what runs fits", doubtful | ~run.ran | (excess <= 0), run[Var.MEMORY])
-    _require("what is refused for memory does not fit", doubtful | ~full | (excess > 0), run[Var.MEMORY])
+    require("what runs fits", doubtful | ~run.ran | (excess <= 0), run[Var.MEMORY])
+    require("what is refused for memory does not fit", doubtful | ~full | (excess > 0), run[Var.MEMORY])
 
 
-def order_changes_no_bits(of: Sequence[Setup], batches: Sequence[int], contexts: Sequence[int]) -> None:
+def order_changes_no_bits(
+    of: Sequence[Setup], batches: Sequence[int], contexts: Sequence[int], new_tokens: int = 1, drafts: int = 0
+) -> None:
     """Cells are computed alike wherever they stand: reversed axes and one cell alone give the same bits."""
     records = pack(of)
-    whole = run_decode(records, batches, contexts)
-    turned = run_decode(records.only(range(len(of))[::-1]), batches[::-1], contexts[::-1])
+    whole = run_decode(records, batches, contexts, new_tokens, drafts=drafts)
+    other_way = records.only(range(len(of))[::-1])
+    turned = run_decode(other_way, batches[::-1], contexts[::-1], new_tokens, drafts=drafts)
     flip = (slice(None, None, -1),) * 3
     back = Run({n: v[flip] for n, v in turned.values.items()}, turned.limit[flip], turned.bound[flip])
     same_bits("order changes no bits", whole, back)
     cell = tuple(slice(n - 1, n) for n in whole.limit.shape)
-    alone = run_decode(of[-1], batches[-1:], contexts[-1:])
+    alone = run_decode(of[-1], batches[-1:], contexts[-1:], new_tokens, drafts=drafts)
     there = Run({n: v[cell] for n, v in whole.values.items()}, whole.limit[cell], whole.bound[cell])
     same_bits("a cell alone has the bits it has in a grid", there, alone)
 
 
-def threads_change_no_bits(of: Sequence[Setup], batches: Sequence[int], contexts: Sequence[int]) -> None:
+def threads_change_no_bits(
+    of: Sequence[Setup], batches: Sequence[int], contexts: Sequence[int], new_tokens: int = 1, drafts: int = 0
+) -> None:
     """Serial and parallel runs give the same bits."""
     records = pack(of)
-    serial = run_decode(records, batches, contexts)
-    same_bits("threads change no bits", serial, run_decode(records, batches, contexts, parallel=True))
+    serial = run_decode(records, batches, contexts, new_tokens, drafts=drafts)
+    parallel = run_decode(records, batches, contexts, new_tokens, drafts=drafts, parallel=True)
+    same_bits("threads change no bits", serial, parallel)
 
 
 def every_decode_law(setup: Setup, batches: Sequence[int], contexts: Sequence[int]) -> Run:
     """All laws that hold for any one setup, at ascending batches and contexts. Returns its run, or raises LawBroken."""
     records, runner = pack([setup]), decoding(batches, contexts)
     run = runner(setup)
-    missing_means_limited(run)
+    missing_means_limited(run, records)
     utilisation_is_a_share(run)
     draw_lies_between_idle_and_tdp(run, records, np.asarray(batches, dtype=np.float64)[None, :, None])
     if setup.deployment["pp"] == 1:
         classes_make_the_pass(run)
     if setup.kit is not None and setup.kit["bound"] == 0:
         components_make_the_step(run)
-    time_grows_with_load(run)
+    time_grows_with_load(run, records)
     capacity_is_a_threshold(run, records)
     for rate in (*RATES, *PARTS):
         more_rate_is_never_slower(setup, rate, 2.0, runner)
     clock_scales_time(setup, 2.0, runner)
     order_changes_no_bits([setup], batches, contexts)
+    kinds.seeing_less_is_never_slower(setup, runner)
+    kinds.a_switch_is_never_slower(setup, runner)
+    if setup.model["draft_rows"]:
+        kinds.drafts_are_paid_for(setup, batches, [context + 2 for context in contexts], 2)
     return run

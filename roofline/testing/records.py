@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.layout import CONFIG, DEPLOYMENT, KIT, LAYER, MACHINE, MODEL
+from roofline.layout import CONFIG, DEPLOYMENT, KIT, LAYER, MACHINE, MODEL, Attention
 
 Plain = dict[str, Any]
 Array = NDArray[Any]
@@ -22,7 +22,8 @@ PARTS = tuple(name for name in KIT.names or () if KIT[name].names)
 class Setup:
     """A model on a machine: what a CONFIG record names. `kit` is None where the recipe cannot run.
 
-    `model` is a MODEL dict with its LAYER dicts under `rows`; the others are dicts of their record's fields.
+    `model` is a MODEL dict with its LAYER dicts under `rows` and those of one multi-token-prediction module under
+    `draft_rows` (an empty list where it has none); the others are dicts of their record's fields.
     """
 
     model: Plain
@@ -37,6 +38,15 @@ class Setup:
     def deployed(self, **changes: int) -> Setup:
         """The same setup with deployment degrees replaced."""
         return replace(self, deployment=self.deployment | changes)
+
+    def seeing(self, **changes: int) -> Setup:
+        """The same setup with fields of every layer that has an attention with a cache replaced."""
+        caching = (Attention.GQA, Attention.MLA)
+        changed = {
+            name: [row | changes if row["attention"] in caching else row for row in self.model[name]]
+            for name in ("rows", "draft_rows")
+        }
+        return replace(self, model=self.model | changed)
 
     @property
     def accelerators(self) -> int:
@@ -64,6 +74,21 @@ class Records:
         """The same arrays with the configs picked in `order`."""
         return replace(self, configs=np.ascontiguousarray(self.configs[list(order)]))
 
+    def with_chunks(self) -> Array:
+        """bool[config]: models with chunked-local layers, whose time does not grow with context."""
+        held = [
+            bool(self.layers["chunked"][m["first_layer"] : m["last_layer"]].any())
+            or bool(self.layers["chunked"][m["first_draft"] : m["last_draft"]].any())
+            for m in self.models
+        ]
+        chunked: Array = np.array(held, dtype=bool)[self.configs["model"]]
+        return chunked
+
+    def undisclosed(self) -> Array:
+        """bool[config]: machines whose TDP is not published, so that nothing can be said of power."""
+        unknown: Array = np.isnan(self.machines["tdp_w"])[self.configs["machine"]]
+        return unknown
+
 
 def as_record(plain: Plain, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     """The tuple numpy stores as one record; nested dicts become nested tuples. KeyError where a field is missing."""
@@ -85,7 +110,10 @@ def pack(setups: Sequence[Setup]) -> Records:
     for i, setup in enumerate(setups):
         first = len(rows)
         rows += setup.model["rows"]
-        models.append(setup.model | {"first_layer": first, "last_layer": len(rows)})
+        last = len(rows)
+        rows += setup.model["draft_rows"]
+        spans = {"first_layer": first, "last_layer": last, "first_draft": last, "last_draft": len(rows)}
+        models.append(setup.model | spans)
         if setup.kit is not None:
             kits.append(setup.kit)
         kit = len(kits) - 1 if setup.kit is not None else -1
@@ -100,13 +128,20 @@ def pack(setups: Sequence[Setup]) -> Records:
     )
 
 
+KIT_FIXED_TIMES = ("elementwise_fixed_s", "top_k_fixed_s")
+"""KIT fields that are times, those of its PARTs apart."""
+
+KIT_ETAS = ("elementwise_eta_memory", "permute_eta_memory", "top_k_eta_memory")
+"""KIT fields that are achieved shares of memory bandwidth, those of its PARTs apart."""
+
+
 def idealised_kit(kit: Plain) -> Plain:
     """The `ideal` twin of a kit: same formats and peaks, nothing lost and nothing fixed (equations, section 2)."""
     twin = dict(kit)
     for name in PARTS:
         twin[name] = kit[name] | {"eta_compute": 1.0, "eta_memory": 1.0, "fixed_s": 0.0, "w_act": 0.0, "w_out": 0.0}
-    twin |= dict.fromkeys(("w_expand", "w_hidden", "w_logit", "w_permute", "elementwise_fixed_s"), 0.0)
-    twin |= {"elementwise_eta_memory": 1.0, "permute_eta_memory": 1.0, "expert_skew": 1.0}
+    twin |= dict.fromkeys(("w_expand", "w_hidden", "w_logit", "w_permute", "w_score", "chunk_work"), 0.0)
+    twin |= dict.fromkeys(KIT_FIXED_TIMES, 0.0) | dict.fromkeys(KIT_ETAS, 1.0) | {"expert_skew": 1.0}
     return twin | {"fullest_rank": 0, "bound": 1}
 
 
@@ -143,5 +178,6 @@ def faster_clock(setup: Setup, k: float) -> Setup:
         kit = dict(setup.kit)
         for name in PARTS:
             kit[name] = kit[name] | {"flop_per_s": kit[name]["flop_per_s"] * k, "fixed_s": kit[name]["fixed_s"] / k}
-        kit["elementwise_fixed_s"] = kit["elementwise_fixed_s"] / k
+        for name in KIT_FIXED_TIMES:
+            kit[name] = kit[name] / k
     return replace(setup, machine=machine, kit=kit)

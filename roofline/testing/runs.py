@@ -66,14 +66,22 @@ def run_decode(
     new_tokens: int = 1,
     want: Sequence[int] = EVERYTHING,
     parallel: bool = False,
+    drafts: int = 0,
+    tokens_per_step: float | None = None,
 ) -> Run:
-    """Decode of every setup at every batch and context."""
+    """Decode of every setup at every batch and context.
+
+    new_tokens : in the pass of each sequence.   drafts : passes of the draft module in a step, 0 without speculation.
+    tokens_per_step : tau, what rates and energy count of a sequence's step; all `new_tokens` where not given.
+    """
     records = _records(of)
     out = decode_grid(
         *records.arguments(),
         batch=_batches(batches, records.configs.size),
         context=np.asarray(contexts, dtype=np.int64),
         new_tokens=new_tokens,
+        drafts=drafts,
+        tokens_per_step=tokens_per_step,
         want=want,
         parallel=parallel,
     )

@@ -2,18 +2,21 @@
 
 They draw plain dicts with the field names of roofline/layout.py; `roofline.testing.records.pack` makes arrays.
 Ordinary and strange-but-legal things come out alike: one KV head, prime widths, tp past the KV heads, a batch
-smaller than dp, a window of one token, very long contexts, a domain smaller than tp, all experts chosen, a full mesh.
+smaller than dp, a window of one token, very long contexts, a domain smaller than tp, all experts chosen, a full mesh,
+a torus of three axes, a state in place of a cache, a draft module unlike the model's own layers. Kinds of layer have
+their strategies in `layers`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import gcd
+from math import gcd, nan, prod
 
 from hypothesis import strategies as st
 
-from roofline.layout import NO_WINDOW, Attention, Limit, Topology
-from roofline.testing.records import FIXED_TIMES, LINK_ETAS, PARTS, Plain, Setup, idealised
+from roofline.layout import Attention, Limit, Topology
+from roofline.testing.layers import WIDTHS, layer_rows
+from roofline.testing.records import FIXED_TIMES, KIT_ETAS, KIT_FIXED_TIMES, LINK_ETAS, PARTS, Plain, Setup, idealised
 
 Draw = st.DrawFn
 
@@ -23,12 +26,17 @@ LONGEST = 1 << 21
 
 @dataclass(frozen=True)
 class DecodeCell:
-    """One decode step: `batch` sequences in flight, `new_tokens` each, `context` tokens with the new ones."""
+    """One decode step: `batch` sequences in flight, `new_tokens` each, `context` tokens with the new ones.
+
+    With `drafts` passes of a draft module it keeps `tokens_per_step` of them; all where that is None.
+    """
 
     setup: Setup
     batch: int
     context: int
     new_tokens: int
+    drafts: int = 0
+    tokens_per_step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,31 +65,54 @@ def shares() -> st.SearchStrategy[float]:
     return st.one_of(st.just(1.0), st.floats(0.05, 1.0))
 
 
+TORI = ((2, 1, 1), (3, 1, 1), (4, 1, 1), (16, 1, 1), (2, 2, 1), (4, 3, 1), (4, 4, 1), (16, 16, 1), (4, 2, 2), (5, 3, 2))
+"""Extents of torus domains: rings, squares, boxes, odd ones too."""
+
+
+def tori() -> st.SearchStrategy[Plain]:
+    """The fields of a machine whose domain is a torus of one to three axes."""
+    names = ("axis_x", "axis_y", "axis_z")
+    shapes = st.sampled_from([*TORI, (4, 4, 4), (3, 3, 3)])
+    return shapes.map(lambda a: dict(zip(names, a, strict=True)) | {"domain": prod(a), "mesh": int(Topology.TORUS)})
+
+
 @st.composite
-def machines(draw: Draw, at_least: int = 1, roomy: bool = True) -> Plain:
+def flat_domains(draw: Draw) -> Plain:
+    """The fields of a machine whose domain is switched or a full mesh."""
+    return {
+        "domain": draw(st.sampled_from([1, 2, 3, 4, 8, 16, 72])),
+        "mesh": int(draw(st.sampled_from([Topology.SWITCHED, Topology.SWITCHED, Topology.FULL_MESH]))),
+    } | dict.fromkeys(("axis_x", "axis_y", "axis_z"), 1)
+
+
+@st.composite
+def machines(
+    draw: Draw, at_least: int = 1, roomy: bool = True, wiring: st.SearchStrategy[Plain] | None = None
+) -> Plain:
     """An accelerator in its system.
 
     at_least : accelerators a replica may span at the least.   roomy : memory never the limit.
+    wiring : what its domain is drawn from, such as `tori()`.   Some machines have no published TDP.
     """
-    domain = draw(st.sampled_from([1, 2, 3, 4, 8, 16, 72]))
+    domain = draw(st.one_of(flat_domains(), flat_domains(), tori()) if wiring is None else wiring)
     machine: Plain = {name: draw(fixed_times()) for name in FIXED_TIMES}
     machine |= {name: draw(shares()) for name in LINK_ETAS}
     up = draw(rates(1e10, 2e12))
     idle = draw(st.floats(10.0, 200.0))
     memory = 1e18 if roomy else draw(st.sampled_from([1e6, 1e9, 24e9, 80e9, 288e9]))
+    tdp = draw(st.one_of(*[st.floats(0.0, 2000.0).map(lambda more: idle + more)] * 4, st.just(nan)))
+    machine |= domain
     return machine | {
         "bytes_per_s": draw(rates(1e11, 3e13)),
         "memory_bytes": memory,
         "memory_fraction": draw(st.sampled_from([0.85, 0.9, 1.0])),
         "reserve_bytes": draw(st.sampled_from([0.0, 1e5, 2e9])),
-        "accelerators": domain,
-        "max_accelerators": max(at_least, domain),
-        "domain": domain,
-        "mesh": int(draw(st.sampled_from([Topology.SWITCHED, Topology.SWITCHED, Topology.FULL_MESH]))),
+        "accelerators": domain["domain"],
+        "max_accelerators": max(at_least, domain["domain"]),
         "up_bytes_per_s": up,
         "out_bytes_per_s": up / draw(st.sampled_from([1.0, 2.0, 9.0, 18.0])),
         "in_switch": draw(st.sampled_from([0, 1])),
-        "tdp_w": idle + draw(st.floats(0.0, 2000.0)),
+        "tdp_w": tdp,
         "idle_w": idle,
         "power_a": draw(st.sampled_from([0.0, 1.0, 4.54])),
         "power_b": draw(st.sampled_from([0.0, 0.647, 2.0])),
@@ -109,101 +140,45 @@ def kits(draw: Draw) -> Plain:
     width = st.sampled_from([0.5625, 1.0, 2.0])
     for name in ("w_embed", "w_hidden", "w_gather_logit", "w_reduce", "w_dispatch", "w_combine", "w_expand", "w_logit"):
         kit[name] = draw(width)
-    kit["elementwise_eta_memory"] = draw(shares())
-    kit["elementwise_fixed_s"] = draw(fixed_times())
-    kit["permute_eta_memory"] = draw(shares())
-    kit["w_permute"] = draw(st.sampled_from([0.0, 1.0]))
+    for name in KIT_ETAS:
+        kit[name] = draw(shares())
+    for name in KIT_FIXED_TIMES:
+        kit[name] = draw(fixed_times())
+    for name in ("w_permute", "chunk_work"):
+        kit[name] = draw(st.sampled_from([0.0, 1.0]))
+    kit["w_conv"] = draw(st.sampled_from([2.0, 4.0]))
+    kit["w_score"] = draw(st.sampled_from([0.0, 2.0, 4.0]))
     kit["expert_skew"] = draw(st.sampled_from([1.0, 1.2, 3.0]))
     kit["fullest_rank"] = draw(st.sampled_from([0, 1]))
     return kit | {"bound": 0}
 
 
-HEADS = st.sampled_from([1, 2, 4, 6, 7, 8, 16, 20, 32, 64, 128])
-WIDTHS = st.one_of(st.sampled_from([64, 128, 1024, 4096, 8192]), st.sampled_from([1, 61, 509, 2053]))
-WINDOWS = st.sampled_from([NO_WINDOW, NO_WINDOW, 1, 2, 128, 1023, 4096])
+@st.composite
+def draft_modules(draw: Draw, hidden: int, kinds: list[Plain]) -> Plain:
+    """The fields of a model with multi-token-prediction modules: a layer like one of the model's, or one of its own."""
+    like = draw(st.sampled_from(kinds)) | {"count": 1}
+    routed = None if any(row["experts"] for row in kinds) else False  # where the model has no experts, ep is 1
+    own = draw(st.lists(layer_rows(hidden, routed), min_size=0, max_size=1))
+    return {"draft_rows": [*own, like], "draft_modules": draw(st.sampled_from([1, 3]))}
 
 
 @st.composite
-def gqa(draw: Draw) -> Plain:
-    """Grouped-query attention: the query heads divide evenly over the KV heads; windows from one token up."""
-    heads = draw(HEADS)
-    kv_heads = draw(st.sampled_from([n for n in range(1, heads + 1) if heads % n == 0]))
-    head_dim = draw(st.sampled_from([1, 64, 113, 128, 256]))
-    attention: Plain = dict.fromkeys(("q_lora", "kv_lora", "qk_nope", "qk_rope", "v_head"), 0)
-    attention |= {"attention": int(Attention.GQA), "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim}
-    return attention | {"window": draw(WINDOWS)}
+def models(
+    draw: Draw,
+    routed: bool | None = None,
+    drafts: bool | None = None,
+    attention: st.SearchStrategy[Plain] | None = None,
+) -> Plain:
+    """A model of one to four kinds of layer.
 
-
-@st.composite
-def mla(draw: Draw) -> Plain:
-    """Multi-head latent attention, with and without compressed queries."""
-    heads, nope, rope = draw(HEADS), draw(st.sampled_from([32, 128])), draw(st.sampled_from([0, 31, 64]))
-    return {
-        "attention": int(Attention.MLA),
-        "heads": heads,
-        "kv_heads": heads,
-        "head_dim": nope + rope,
-        "window": NO_WINDOW,
-        "q_lora": draw(st.sampled_from([0, 97, 768, 1536])),
-        "kv_lora": draw(st.sampled_from([1, 127, 512])),
-        "qk_nope": nope,
-        "qk_rope": rope,
-        "v_head": draw(st.sampled_from([32, 128])),
-    }
-
-
-def no_attention() -> st.SearchStrategy[Plain]:
-    """A layer without attention."""
-    absent = ("heads", "kv_heads", "head_dim", "q_lora", "kv_lora", "qk_nope", "qk_rope", "v_head")
-    return st.just(dict.fromkeys(absent, 0) | {"attention": int(Attention.NONE), "window": NO_WINDOW})
-
-
-NO_EXPERTS = dict.fromkeys(("experts", "top_k", "expert_inner", "expert_hidden", "shared_inner"), 0)
-
-
-@st.composite
-def dense_ffn(draw: Draw) -> Plain:
-    """A dense feed-forward, or none."""
-    feedforward: Plain = NO_EXPERTS | {"ffn_inner": draw(st.one_of(st.just(0), WIDTHS))}
-    return feedforward
-
-
-@st.composite
-def experts(draw: Draw, hidden: int) -> Plain:
-    """Routed experts, maybe with shared ones, maybe in a latent width, maybe all of them chosen."""
-    count = draw(st.sampled_from([1, 2, 7, 8, 16, 64, 128, 256, 512]))
-    return {
-        "ffn_inner": 0,
-        "experts": count,
-        "top_k": draw(st.one_of(st.integers(1, min(count, 10)), st.just(min(count, 16)))),
-        "expert_inner": draw(WIDTHS),
-        "expert_hidden": draw(st.one_of(st.just(hidden), st.just(max(1, hidden // 4)))),
-        "shared_inner": draw(st.one_of(st.just(0), WIDTHS)),
-    }
-
-
-@st.composite
-def layer_rows(draw: Draw, hidden: int, routed: bool | None = None) -> Plain:
-    """One kind of layer."""
-    attention = draw(st.one_of(gqa(), gqa(), mla(), mla(), no_attention()))
-    mixed = draw(st.booleans()) if routed is None else routed
-    feedforward = draw(experts(hidden)) if mixed else draw(dense_ffn())
-    extra = {
-        "count": draw(st.integers(1, 40)),
-        "norms": draw(st.sampled_from([0, 2, 2, 4])),
-        "ffn_matrices": draw(st.sampled_from([2, 3])),
-        "other_params": draw(st.sampled_from([0, 2 * hidden, 12345])),
-    }
-    row: Plain = attention | feedforward | extra
-    return row
-
-
-@st.composite
-def models(draw: Draw, routed: bool | None = None, rows: st.SearchStrategy[Plain] | None = None) -> Plain:
-    """A model of one to four kinds of layer. routed : with experts in all, in none, or as drawn."""
+    routed : with experts in all, in none, or as drawn.   drafts : with multi-token prediction, without, or as drawn.
+    attention : what every layer has, such as `layers.linear()`; any where not given.
+    """
     hidden = draw(WIDTHS)
-    kinds = draw(st.lists(rows if rows is not None else layer_rows(hidden, routed), min_size=1, max_size=4))
-    return {
+    kinds = draw(st.lists(layer_rows(hidden, routed, attention), min_size=1, max_size=4))
+    predicts = draw(st.booleans()) if drafts is None else drafts
+    module = draw(draft_modules(hidden, kinds)) if predicts else {"draft_rows": [], "draft_modules": 0}
+    return module | {
         "rows": kinds,
         "layers": sum(row["count"] for row in kinds),
         "hidden": hidden,
@@ -215,12 +190,12 @@ def models(draw: Draw, routed: bool | None = None, rows: st.SearchStrategy[Plain
 
 
 def legal_tp(model: Plain, up_to: int = 64) -> list[int]:
-    """Tensor-parallel degrees the heads of a model allow; KV heads split or replicate."""
+    """Tensor-parallel degrees the heads of a model and of its draft module allow; KV heads split or replicate."""
+    attending = [row for row in model["rows"] + model["draft_rows"] if row["attention"] != Attention.NONE]
+    grouped = [r["kv_heads"] for r in attending if r["attention"] in (Attention.GQA, Attention.LINEAR)]
     degrees = []
     for tp in range(1, up_to + 1):
-        attending = [row for row in model["rows"] if row["attention"] != Attention.NONE]
         splits = all(row["heads"] % tp == 0 for row in attending)
-        grouped = [row["kv_heads"] for row in attending if row["attention"] == Attention.GQA]
         if splits and all(kv % tp == 0 or tp % kv == 0 for kv in grouped):
             degrees.append(tp)
     return degrees
@@ -232,7 +207,7 @@ def deployments(draw: Draw, model: Plain) -> Plain:
     tp = draw(st.sampled_from(legal_tp(model)))
     dp = draw(st.sampled_from([1, 1, 2, 3, 4, 8]))
     pp = draw(st.sampled_from([n for n in (1, 1, 2, 3, 4, 7) if n <= model["layers"]]))
-    common = gcd(*(row["experts"] for row in model["rows"]))  # 0 where no layer has any
+    common = gcd(*(row["experts"] for row in model["rows"] + model["draft_rows"]))  # 0 where no layer has any
     degrees = [n for n in range(1, tp * dp + 1) if tp * dp % n == 0 and common % n == 0] if common else [1]
     ep = draw(st.sampled_from(degrees))
     return {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "moe_tp": tp * dp // ep if common else 1}
@@ -245,19 +220,36 @@ def any_deployments() -> st.SearchStrategy[Plain]:
 
 
 @st.composite
-def setups(draw: Draw, routed: bool | None = None, roomy: bool = True, fidelity: str | None = None) -> Setup:
-    """A model that is legally deployed on a machine, in fidelity `kernel`, `ideal` or either."""
-    model = draw(models(routed))
+def setups(
+    draw: Draw,
+    routed: bool | None = None,
+    roomy: bool = True,
+    fidelity: str | None = None,
+    of: st.SearchStrategy[Plain] | None = None,
+    wiring: st.SearchStrategy[Plain] | None = None,
+) -> Setup:
+    """A model that is legally deployed on a machine, in fidelity `kernel`, `ideal` or either.
+
+    of : models to draw from, in place of `models(routed)`.   wiring : domains to draw from, as in `machines`.
+    """
+    model = draw(models(routed) if of is None else of)
     deployment = draw(deployments(model))
     group = deployment["tp"] * deployment["pp"] * deployment["dp"]
-    setup = Setup(model, draw(machines(group, roomy)), draw(kits()), deployment)
+    setup = Setup(model, draw(machines(group, roomy, wiring)), draw(kits()), deployment)
     ideal = fidelity == "ideal" or (fidelity is None and draw(st.booleans()))
     return idealised(setup) if ideal else setup
 
 
+CELL_LIMITS = [limit for limit in Limit if limit != Limit.POWER]
+"""Limits a cell can meet by itself; POWER is one of choices between cells."""
+
+
 @st.composite
 def spoiled_setups(draw: Draw, limit: Limit) -> Setup:
-    """A setup that meets a limit: whatever the batch and context, save MEMORY and CONTEXT, which depend on them."""
+    """A setup that meets a limit: whatever the batch and context, save MEMORY and CONTEXT, which depend on them.
+
+    DRAFT is met where drafts are asked for.
+    """
     setup = draw(setups(routed=True if limit == Limit.EXPERT_GROUP else None))
     group, model = setup.accelerators, setup.model
     if limit == Limit.MATH_TYPE:
@@ -266,6 +258,8 @@ def spoiled_setups(draw: Draw, limit: Limit) -> Setup:
         return setup.on(max_accelerators=group - 1)
     if limit == Limit.MEMORY:
         return setup.on(memory_bytes=draw(st.sampled_from([1.0, 1e6, 1e9, 80e9])), reserve_bytes=0.0)
+    if limit == Limit.DRAFT:
+        return replace(setup, model=model | {"draft_rows": [], "draft_modules": 0})
     if limit == Limit.CONTEXT:
         return replace(setup, model=model | {"max_context": draw(st.sampled_from([1, 64, 4096]))})
     setup = setup.on(max_accelerators=1 << 30)
@@ -274,8 +268,8 @@ def spoiled_setups(draw: Draw, limit: Limit) -> Setup:
     if limit in (Limit.HEADS, Limit.KV_HEADS):
         # 7 heads over 6; or 24 heads over 6 but 4 KV heads, which neither split nor replicate evenly
         counts = {"heads": 7, "kv_heads": 1} if limit == Limit.HEADS else {"heads": 24, "kv_heads": 4}
-        row = model["rows"][0] | {"attention": int(Attention.GQA), "head_dim": 64} | counts
-        kinds = model | {"rows": [row], "layers": row["count"]}
+        row = model["rows"][0] | {"attention": int(Attention.GQA), "head_dim": 64, "v_head": 64} | counts
+        kinds = model | {"rows": [row], "layers": row["count"], "draft_rows": [], "draft_modules": 0}
         return replace(setup, model=kinds).deployed(tp=6, pp=1)
     if limit == Limit.EXPERTS:
         return setup.deployed(ep=1 + max(1, *(row["experts"] for row in model["rows"]), 1))
@@ -287,7 +281,7 @@ def spoiled_setups(draw: Draw, limit: Limit) -> Setup:
 @st.composite
 def wild_setups(draw: Draw) -> Setup:
     """Setups of which most cannot run, some for several reasons at once."""
-    setup = draw(spoiled_setups(draw(st.sampled_from(Limit))))
+    setup = draw(spoiled_setups(draw(st.sampled_from(CELL_LIMITS))))
     if draw(st.booleans()):
         return setup
     return replace(setup, deployment=draw(any_deployments()))
@@ -308,6 +302,11 @@ def new_token_counts() -> st.SearchStrategy[int]:
     return st.sampled_from([1, 1, 1, 2, 4, 9])
 
 
+def draft_counts() -> st.SearchStrategy[int]:
+    """Drafts of a speculative step, one or a few."""
+    return st.sampled_from([1, 1, 2, 4])
+
+
 def ascending(of: st.SearchStrategy[int], at_least: int = 2, at_most: int = 4) -> st.SearchStrategy[list[int]]:
     """Different numbers in ascending order, as an axis."""
     return st.lists(of, min_size=at_least, max_size=at_most, unique=True).map(sorted)
@@ -315,10 +314,12 @@ def ascending(of: st.SearchStrategy[int], at_least: int = 2, at_most: int = 4) -
 
 @st.composite
 def decode_cells(draw: Draw, of: st.SearchStrategy[Setup] | None = None) -> DecodeCell:
-    """One decode step of a setup."""
+    """One decode step of a setup; with drafts, where the model has a module for them, more often than not."""
     setup = draw(of if of is not None else setups())
-    new_tokens = draw(new_token_counts())
-    return DecodeCell(setup, draw(batches()), draw(contexts(shortest=new_tokens)), new_tokens)
+    drafts = draw(st.one_of(st.just(0), draft_counts(), draft_counts())) if setup.model["draft_rows"] else 0
+    new_tokens = drafts + 1 if drafts else draw(new_token_counts())
+    kept = draw(st.one_of(st.none(), st.floats(1.0, 1.0 + drafts))) if drafts else None
+    return DecodeCell(setup, draw(batches()), draw(contexts(shortest=new_tokens)), new_tokens, drafts, kept)
 
 
 @st.composite

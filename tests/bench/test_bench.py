@@ -51,7 +51,18 @@ def test_every_row_has_figures_or_says_why_not(result: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["new process", "compile", "peak memory", "plain Python", "memory fill", "decode", "rl.decode", "prefill"]
+    "case",
+    [
+        "new process",
+        "compile",
+        "peak memory",
+        "plain Python",
+        "memory fill",
+        "decode",
+        "rl.decode",
+        "prefill",
+        "every model",
+    ],
 )
 def test_every_case_is_measured(result: dict[str, Any], case: str) -> None:
     found = rows_of(result, case)

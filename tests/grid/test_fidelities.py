@@ -17,8 +17,15 @@ MODELS, SYSTEMS = list_specs("model"), list_specs("system")
 
 def legal(model: str, system: str) -> list[dict[str, int]]:
     """Candidate deployments of up to 16 accelerators."""
-    rows = candidates(rl.Model.load(model), rl.System.load(system), 16).rows
+    box = rl.System.load(system)
+    most = 256 if in_sram(system) else 16
+    rows = candidates(rl.Model.load(model), box, most).rows
     return [dict(zip(("tp", "pp", "dp", "ep", "moe_tp"), row, strict=True)) for row in rows]
+
+
+def in_sram(system: str) -> bool:
+    """Whether weights are spread over the small memories of many chips."""
+    return rl.System.load(system).accelerator.memory.kind == "SRAM"
 
 
 def no_less(slow: xr.DataArray, fast: xr.DataArray) -> None:
@@ -51,7 +58,7 @@ def test_no_shipped_model_is_faster_than_ideal(system: str) -> None:
             assert (ideal["memory"] <= kernel["memory"]).where(kernel["memory"].notnull(), True).all()
             assert kernel["limit"].where(ideal["limit"] != 0, 1).all()  # what ideal refuses, kernel refuses
             met += int((kernel["limit"] == 0).sum())
-    assert met > 500
+    assert met > (20 if in_sram(system) else 500)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -68,7 +75,7 @@ def test_narrower_formats_are_never_slower_in_ideal(system: str) -> None:
         no_less(wide["step_time"].drop_vars("recipe"), narrow["step_time"].drop_vars("recipe"))
         assert (narrow["memory"] <= wide["memory"]).where(wide["memory"].notnull(), True).all()
         met += int(((wide["limit"] == 0) & (narrow["limit"] == 0)).sum())
-    assert met > 400
+    assert met > (20 if in_sram(system) else 400)
     assert part.get("fp8", np.inf) >= part["bf16"]
 
 

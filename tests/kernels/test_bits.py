@@ -11,19 +11,26 @@ from hypothesis import strategies as st
 from roofline.kernels.outputs import Var
 from roofline.testing import invariants as law
 from roofline.testing.records import Setup
-from roofline.testing.runs import run_decode, run_prefill
+from roofline.testing.runs import EVERYTHING, run_decode, run_prefill
 from roofline.testing.strategies import ascending, batches, contexts, setups, wild_setups
 
 Reach = Callable[[str], None]
-BATCHES, CONTEXTS = ascending(batches()), ascending(contexts())
+BATCHES, CONTEXTS = ascending(batches()), ascending(contexts(shortest=3))
+DRAFTS = st.sampled_from([0, 2])
 SHORT = contexts(1 << 15)
 
 
-@pytest.mark.reaches("threads")
-@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS)
-def test_threads_change_no_bits(reach: Reach, of: list[Setup], batch: list[int], context: list[int]) -> None:
-    law.threads_change_no_bits(of, batch, context)
-    reach("threads")
+def drafting(of: list[Setup], drafts: int) -> bool:
+    return drafts > 0 and any(setup.model["draft_rows"] for setup in of)
+
+
+@pytest.mark.reaches("threads", "drafts")
+@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS, DRAFTS)
+def test_threads_change_no_bits(
+    reach: Reach, of: list[Setup], batch: list[int], context: list[int], drafts: int
+) -> None:
+    law.threads_change_no_bits(of, batch, context, drafts + 1, drafts)
+    reach("drafts" if drafting(of, drafts) else "threads")
 
 
 @pytest.mark.reaches("prompts")
@@ -37,19 +44,22 @@ def test_threads_change_no_bits_of_prompts(
     reach("prompts")
 
 
-@pytest.mark.reaches("order")
-@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS)
-def test_order_changes_no_bits(reach: Reach, of: list[Setup], batch: list[int], context: list[int]) -> None:
-    law.order_changes_no_bits(of, batch, context)
-    reach("order")
+@pytest.mark.reaches("order", "drafts")
+@given(st.lists(wild_setups(), min_size=1, max_size=4), BATCHES, CONTEXTS, DRAFTS)
+def test_order_changes_no_bits(
+    reach: Reach, of: list[Setup], batch: list[int], context: list[int], drafts: int
+) -> None:
+    law.order_changes_no_bits(of, batch, context, drafts + 1, drafts)
+    reach("drafts" if drafting(of, drafts) else "order")
 
 
 @pytest.mark.reaches("subset")
-@given(setups(), BATCHES, CONTEXTS, st.sets(st.sampled_from(list(Var)), min_size=1))
+@given(setups(), BATCHES, CONTEXTS, DRAFTS, st.sets(st.sampled_from(list(Var)), min_size=1))
 def test_what_is_asked_for_changes_no_bits(
-    reach: Reach, setup: Setup, batch: list[int], context: list[int], want: set[Var]
+    reach: Reach, setup: Setup, batch: list[int], context: list[int], drafts: int, want: set[Var]
 ) -> None:
-    whole, some = run_decode(setup, batch, context), run_decode(setup, batch, context, want=sorted(want))
+    wanted = EVERYTHING, sorted(want)
+    whole, some = (run_decode(setup, batch, context, drafts + 1, want=names, drafts=drafts) for names in wanted)
     assert set(want) <= set(some.values)
     for name, values in some.values.items():
         assert values.tobytes() == whole.values[name].tobytes()

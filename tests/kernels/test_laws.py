@@ -16,17 +16,17 @@ from roofline.kernels.moe import expert_load
 from roofline.kernels.outputs import Var
 from roofline.layout import Limit
 from roofline.testing import invariants as law
-from roofline.testing.records import PARTS, RATES, Setup, idealised, pack
+from roofline.testing.layers import gqa, mla
+from roofline.testing.records import PARTS, RATES, Plain, Setup, idealised, pack
 from roofline.testing.runs import run_decode, run_prefill
 from roofline.testing.strategies import (
+    CELL_LIMITS,
     LONGEST,
     ascending,
     batches,
     contexts,
     decode_cells,
-    gqa,
     legal_tp,
-    mla,
     new_token_counts,
     prefill_cells,
     setups,
@@ -46,7 +46,7 @@ def load_of_rank(experts, top_k, ep, tokens, fullest, skew):
 
 
 @pytest.mark.reaches("decode", "experts across domains")
-@given(setups(fidelity="kernel"), BATCHES, CONTEXTS)
+@given(setups(fidelity="kernel") | setups(routed=True, fidelity="kernel"), BATCHES, CONTEXTS)
 def test_ideal_is_fastest_in_decode(reach: Reach, setup: Setup, batch: list[int], context: list[int]) -> None:
     """No fidelity is faster than `ideal`, however the links compare."""
     law.ideal_is_fastest(setup, law.decoding(batch, context))
@@ -93,13 +93,16 @@ def test_time_scales_with_the_clock(reach: Reach, setup: Setup, batch: list[int]
     reach("ideal" if setup.kit["bound"] else "kernel")
 
 
-@pytest.mark.reaches("windowed", "pipelined", "dp above the batch")
+@pytest.mark.reaches("windowed", "pipelined", "dp above the batch", "drafts")
 @given(setups(), BATCHES, ascending(contexts(shortest=9)), new_token_counts())
 def test_time_and_memory_grow_with_batch_and_context(
     reach: Reach, setup: Setup, batch: list[int], context: list[int], new_tokens: int
 ) -> None:
     """Time and memory grow or stay with batch and with context, on the staircase of ceil(B/m) and ceil(Bm/dp)."""
-    law.time_grows_with_load(run_decode(setup, batch, context, new_tokens))
+    drafts = new_tokens - 1 if setup.model["draft_rows"] else 0
+    law.time_grows_with_load(run_decode(setup, batch, context, new_tokens, drafts=drafts), pack([setup]))
+    if drafts:
+        reach("drafts")
     if any(row["window"] <= max(context) for row in setup.model["rows"]):
         reach("windowed")
     if setup.deployment["pp"] > 1:
@@ -221,35 +224,47 @@ def cache_growth(setup: Setup, tp: int) -> tuple[float, float]:
     return float(memory[1] - memory[0]), float(memory[1]) * law.SLACK
 
 
+def index_growth(setup: Setup) -> float:
+    """How much of it is the cache of an indexer, which every rank holds whole."""
+    row, kit = setup.model["rows"][0], setup.kit
+    assert kit is not None
+    held = row["index_dim"] * kit["index"]["w_weight"] if row["index_heads"] else 0.0
+    return float(5 * row["count"] * held * (LONGEST - 1))
+
+
 @st.composite
-def attending(draw: st.DrawFn, attention: st.SearchStrategy[dict[str, int]]) -> Setup:
+def attending(draw: st.DrawFn, attention: st.SearchStrategy[Plain]) -> Setup:
     """A dense model of one kind of layer, to be run under tp alone."""
     setup = draw(setups(routed=False))
     row = setup.model["rows"][0] | draw(attention)
-    model = setup.model | {"rows": [row], "layers": row["count"]}
+    model = setup.model | {"rows": [row], "layers": row["count"], "draft_rows": [], "draft_modules": 0}
     return replace(setup.on(max_accelerators=1 << 20), model=model, deployment=ALONE)
 
 
-@pytest.mark.reaches("tp")
+@pytest.mark.reaches("tp", "indexed")
 @given(attending(mla()))
 def test_mla_cache_does_not_shrink_with_tp(reach: Reach, setup: Setup) -> None:
-    """The latent is shared by all heads, so every rank keeps all of it."""
+    """The latent is shared by all heads, so every rank keeps all of it; and all of what an indexer keeps."""
     alone, rounding = cache_growth(setup, 1)
     for tp in legal_tp(setup.model)[1:]:
         assert cache_growth(setup, tp)[0] == pytest.approx(alone, abs=4 * rounding)
-        reach("tp")
+        reach("indexed" if setup.model["rows"][0]["index_heads"] else "tp")
 
 
-@pytest.mark.reaches("split", "replicated")
+@pytest.mark.reaches("split", "replicated", "indexed")
 @given(attending(gqa()))
 def test_kv_heads_split_until_one_is_left_then_replicate(reach: Reach, setup: Setup) -> None:
-    """GQA caches shrink with tp up to the number of KV heads and not past it."""
+    """GQA caches shrink with tp up to the number of KV heads and not past it; the cache of an indexer does not."""
     alone, rounding = cache_growth(setup, 1)
+    index = index_growth(setup)
     kv_heads = setup.model["rows"][0]["kv_heads"]
     for tp in legal_tp(setup.model):
-        assert cache_growth(setup, tp)[0] == pytest.approx(alone / min(tp, kv_heads), abs=4 * rounding)
+        expected = (alone - index) / min(tp, kv_heads) + index
+        assert cache_growth(setup, tp)[0] == pytest.approx(expected, abs=4 * rounding)
         if tp > 1:
             reach("split" if tp <= kv_heads else "replicated")
+            if index:
+                reach("indexed")
 
 
 @pytest.mark.reaches("drawing")
@@ -299,37 +314,48 @@ def test_shares_make_the_whole(reach: Reach, setup: Setup, batch: list[int], con
         reach("components")
 
 
-@pytest.mark.reaches("fits", "too large", "between")
-@given(setups(), contexts(), st.integers(0, 40), st.floats(0.0, 1.0))
+@pytest.mark.reaches("fits", "too large", "between", "drafts")
+@given(setups(), contexts(shortest=4), st.integers(0, 40), st.floats(0.0, 1.0), st.sampled_from([0, 3]))
 def test_the_largest_batch_fits_and_one_more_does_not(
-    reach: Reach, setup: Setup, context: int, target: int, beyond: float
+    reach: Reach, setup: Setup, context: int, target: int, beyond: float, drafts: int
 ) -> None:
     """Memory is set to what `target` sequences take, and part of the way to one more."""
     grid = list(range(1, 43))
-    need = run_decode(setup, grid, [context])[Var.MEMORY][0, :, 0]
+    drafts = drafts if setup.model["draft_rows"] else 0
+    new_tokens = drafts + 1
+    need = run_decode(setup, grid, [context], new_tokens, drafts=drafts)[Var.MEMORY][0, :, 0]
     at = need[target - 1] if target else 0.9 * need[0]
     room = at + beyond * (need[target] - at)
     tight = setup.on(memory_bytes=room * (1 + 1e-9), memory_fraction=1.0, reserve_bytes=0.0)
-    run = run_decode(tight, grid, [context])
+    run = run_decode(tight, grid, [context], new_tokens, drafts=drafts)
     law.capacity_is_a_threshold(run, pack([tight]))
     ran = int(run.ran.sum())
     assert ran >= target
-    assert ran == largest_batch(tight.model, tight.machine, tight.kit, tight.deployment, 1, context, grid[-1])
+    arguments = tight.model, tight.machine, tight.kit, tight.deployment
+    assert ran == largest_batch(*arguments, new_tokens, context, grid[-1], drafts)
     if ran < len(grid):
-        assert largest_batches(*pack([tight]).arguments(), np.array([context])).tolist() == [[ran]]
+        most = largest_batches(*pack([tight]).arguments(), np.array([context]), new_tokens=new_tokens, drafts=drafts)
+        assert most.tolist() == [[ran]]
+    if drafts:
+        reach("drafts")
     reach("fits" if ran else "too large")
     if 0 < ran < len(grid):
         reach("between")
 
 
-@pytest.mark.reaches(*(limit.name for limit in Limit))
-@given(st.lists(wild_setups(), min_size=3, max_size=6), BATCHES, ascending(st.one_of(contexts(), st.just(8192))))
+@pytest.mark.reaches(*(limit.name for limit in CELL_LIMITS))
+@given(
+    st.lists(wild_setups(), min_size=3, max_size=6),
+    BATCHES,
+    ascending(st.one_of(contexts(shortest=3), st.just(8192))),
+    st.sampled_from([0, 2]),
+)
 def test_what_cannot_run_is_missing_with_a_reason(
-    reach: Reach, of: list[Setup], batch: list[int], context: list[int]
+    reach: Reach, of: list[Setup], batch: list[int], context: list[int], drafts: int
 ) -> None:
     """NaN and a code, never 0, never an exception; and every code is met."""
-    run = run_decode(of, batch, context)
-    law.missing_means_limited(run)
+    run = run_decode(of, batch, context, drafts + 1, drafts=drafts)
+    law.missing_means_limited(run, pack(of))
     law.capacity_is_a_threshold(run, pack(of))
     for code in np.unique(run.limit):
         reach(Limit(int(code)).name)
@@ -339,7 +365,7 @@ def test_what_cannot_run_is_missing_with_a_reason(
 @given(prefill_cells(wild_setups()))
 def test_prompts_that_cannot_run_are_missing_with_a_reason(reach: Reach, cell) -> None:
     run = run_prefill(cell.setup, [cell.batch], [cell.isl], cell.cached, cell.chunk)
-    law.missing_means_limited(run)
+    law.missing_means_limited(run, pack([cell.setup]))
     reach("runs" if run.ran.all() else "limited")
 
 
@@ -355,8 +381,8 @@ def test_every_decode_law_holds_together(reach: Reach, setup: Setup, batch: list
 @given(decode_cells(setups(fidelity="kernel")))
 def test_series_is_the_step_outside_ideal(reach: Reach, cell) -> None:
     """`serial` differs from the step only where collectives can hide."""
-    run = run_decode(cell.setup, [cell.batch], [cell.context], cell.new_tokens)
+    run = run_decode(cell.setup, [cell.batch], [cell.context], cell.new_tokens, drafts=cell.drafts)
     assert run[Var.SERIAL].tobytes() == run.step.tobytes()
-    ideal = run_decode(idealised(cell.setup), [cell.batch], [cell.context], cell.new_tokens)
+    ideal = run_decode(idealised(cell.setup), [cell.batch], [cell.context], cell.new_tokens, drafts=cell.drafts)
     law.at_least("ideal in series", ideal[Var.SERIAL], ideal.step)
     reach("series")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.kernels.outputs import Var
@@ -18,14 +18,20 @@ from roofline.testing.strategies import (
     PrefillCell,
     batches,
     contexts,
+    decode_cells,
+    draft_counts,
+    models,
     new_token_counts,
     prefill_cells,
     setups,
+    tori,
     wild_setups,
 )
+from tests.kernels.branches import ATTENTIONS, DRAFT_BRANCHES, TORUS_BRANCHES, branches_of
 from tests.oracle import decode, memory_of, prefill
 
 RTOL = 1e-12
+HALF = max(3, settings.default.max_examples // 2)
 Reach = Callable[[str], None]
 Index = tuple[int, int, int]
 
@@ -47,6 +53,8 @@ CLASSES = {
 
 
 def close(ours: float, theirs: float, floor: float = 0.0) -> bool:
+    if theirs != theirs:  # power, where TDP is undisclosed
+        return math.isnan(ours)
     return math.isclose(ours, theirs, rel_tol=RTOL, abs_tol=floor)
 
 
@@ -56,13 +64,18 @@ def memory_on_the_edge(setup: Setup, memory: float) -> bool:
     return math.isclose(memory + setup.machine["reserve_bytes"], room, rel_tol=RTOL)
 
 
-def agree(run: Run, at: Index, setup: Setup, expected: dict[str, Any], memory: float | None, reach: Reach) -> None:
+def agree(
+    run: Run, at: Index, setup: Setup, expected: dict[str, Any], memory: float | None, reach: Reach, drafts: int = 0
+) -> None:
     """One cell: every number at 1e-12, every choice the same unless the alternatives tie."""
     limit = Limit(int(run.limit[at]))
     if memory is not None and memory_on_the_edge(setup, memory):
         return
     assert limit == expected["limit"]
     reach("legal" if limit == Limit.NONE else "limited")
+    if limit == Limit.NONE:
+        for branch in branches_of(setup, drafts):
+            reach(branch)
     if limit in (Limit.NONE, Limit.MEMORY, Limit.CONTEXT):
         assert memory is not None
         assert close(run[Var.MEMORY][at], memory)
@@ -96,16 +109,24 @@ def oracle_arguments(setup: Setup) -> tuple[Any, ...]:
     return setup.model, setup.machine, setup.kit, setup.deployment
 
 
-def agree_on_decode(of: list[Setup], batch: list[int], context: list[int], new_tokens: int, reach: Reach) -> None:
-    run = run_decode(of, batch, context, new_tokens)
+def agree_on_decode(
+    of: list[Setup],
+    batch: list[int],
+    context: list[int],
+    new_tokens: int,
+    reach: Reach,
+    drafts: int = 0,
+    kept: float | None = None,
+) -> None:
+    run = run_decode(of, batch, context, new_tokens, drafts=drafts, tokens_per_step=kept)
     for i, setup in enumerate(of):
         for b, sequences in enumerate(batch):
             for c, length in enumerate(context):
-                expected = decode(*oracle_arguments(setup), sequences, length, new_tokens)
+                expected = decode(*oracle_arguments(setup), sequences, length, new_tokens, drafts, kept)
                 memory = None
                 if expected["limit"] in (Limit.NONE, Limit.MEMORY, Limit.CONTEXT):
-                    memory = memory_of(*oracle_arguments(setup), sequences, new_tokens, length, False)["total"]
-                agree(run, (i, b, c), setup, expected, memory, reach)
+                    memory = memory_of(*oracle_arguments(setup), sequences, new_tokens, length, False, drafts)["total"]
+                agree(run, (i, b, c), setup, expected, memory, reach, drafts)
 
 
 def agree_on_prefill(cell: PrefillCell, reach: Reach) -> None:
@@ -141,10 +162,45 @@ def test_ideal_decode_agrees_with_the_oracle(reach: Reach, setup: Setup, batch: 
 
 @pytest.mark.reaches("legal")
 @given(setups(), st.lists(batches(), min_size=1, max_size=2), contexts(shortest=9), new_token_counts())
-def test_verifying_drafts_agrees_with_the_oracle(
+def test_passes_of_several_tokens_agree_with_the_oracle(
     reach: Reach, setup: Setup, batch: list[int], context: int, new_tokens: int
 ) -> None:
     agree_on_decode([setup], batch, [context, context + 1], new_tokens, reach)
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.reaches("prompt", *ATTENTIONS[kind][1])) for kind in ATTENTIONS]
+)
+@settings(max_examples=HALF)
+@given(st.data())
+def test_each_attention_agrees_with_the_oracle(reach: Reach, kind: str, data: st.DataObject) -> None:
+    """Steps with and without drafts, and a prompt, of models all of whose layers have one kind of attention."""
+    cell = data.draw(decode_cells(setups(of=models(attention=ATTENTIONS[kind][0]))))
+    both = [cell.setup, idealised(cell.setup)]
+    agree_on_decode(both, [cell.batch], [cell.context], cell.new_tokens, reach, cell.drafts, cell.tokens_per_step)
+    for setup in both:
+        agree_on_prefill(data.draw(prefill_cells(st.just(setup))), reach)
+        reach("prompt")
+
+
+@pytest.mark.reaches(*TORUS_BRANCHES)
+@given(setups(routed=True, wiring=tori()), st.lists(batches(), min_size=1, max_size=3), contexts())
+def test_tori_agree_with_the_oracle(reach: Reach, setup: Setup, batch: list[int], context: int) -> None:
+    agree_on_decode([setup, idealised(setup)], batch, [context], 1, reach)
+
+
+@pytest.mark.reaches("legal", *DRAFT_BRANCHES)
+@given(
+    setups(of=models(drafts=True)),
+    batches(),
+    contexts(shortest=5),
+    draft_counts(),
+    st.one_of(st.none(), st.floats(1.0, 2.0)),
+)
+def test_drafts_agree_with_the_oracle(
+    reach: Reach, setup: Setup, batch: int, context: int, drafts: int, kept: float | None
+) -> None:
+    agree_on_decode([setup], [batch], [context, context + 1], drafts + 1, reach, drafts, kept)
 
 
 @pytest.mark.reaches("legal")
@@ -160,11 +216,16 @@ def test_ideal_prefill_agrees_with_the_oracle(reach: Reach, cell: PrefillCell) -
 
 
 @pytest.mark.reaches("limited")
-@given(wild_setups(), st.lists(batches(), min_size=1, max_size=3), st.lists(contexts(), min_size=1, max_size=3))
+@given(
+    wild_setups(),
+    st.lists(batches(), min_size=1, max_size=3),
+    st.lists(contexts(shortest=3), min_size=1, max_size=3),
+    st.sampled_from([0, 0, 2]),
+)
 def test_limits_of_decode_agree_with_the_oracle(
-    reach: Reach, setup: Setup, batch: list[int], context: list[int]
+    reach: Reach, setup: Setup, batch: list[int], context: list[int], drafts: int
 ) -> None:
-    agree_on_decode([setup], batch, context, 1, reach)
+    agree_on_decode([setup], batch, context, drafts + 1, reach, drafts)
 
 
 @pytest.mark.reaches("limited")

@@ -45,6 +45,15 @@ OPERATION_OF = {
     "lm_head": Operation.LM_HEAD,
     "vocabulary gather": Operation.GATHER_LOGITS,
     "hand-over": Operation.HAND_OVER,
+    "index query": Operation.INDEX_QUERY,
+    "index key": Operation.INDEX_KEY,
+    "index": Operation.INDEX,
+    "top k": Operation.TOP_K,
+    "input projection": Operation.PROJECT_IN,
+    "scan": Operation.SCAN,
+    "latent down": Operation.LATENT_DOWN,
+    "latent up": Operation.LATENT_UP,
+    "join draft": Operation.JOIN_DRAFT,
 }
 Figures = dict[tuple[int, Operation], tuple[float, float, float]]
 
@@ -58,13 +67,13 @@ def summed(entries: Iterable[tuple[int, Operation, float, float, float]]) -> Fig
     return {key: (f[0], f[1], f[2]) for key, f in out.items() if any(f)}
 
 
-def agree(cell: DecodeCell | PrefillCell, new_tokens: int, context: int, prompt: bool) -> Figures:
+def agree(cell: DecodeCell | PrefillCell, new_tokens: int, context: int, prompt: bool, drafts: int = 0) -> Figures:
     setup = cell.setup
     assert setup.kit is not None
     arguments = setup.model, setup.machine, setup.kit, setup.deployment
-    listed = operations_of(*arguments, cell.batch, new_tokens, context, prompt)
+    listed = operations_of(*arguments, cell.batch, new_tokens, context, prompt, drafts)
     expected = summed((o["kind"], OPERATION_OF[o["name"]], o["flop"], o["bytes"], o["time"]) for o in listed)
-    traced = trace_pass(*pack([setup]).arguments(), cell.batch, context, new_tokens, prompt)
+    traced = trace_pass(*pack([setup]).arguments(), cell.batch, context, new_tokens, prompt, drafts)
     ours = summed((int(r[0]), Operation(int(r[1])), r[2], r[3], r[4] + max(r[5], r[6]) + r[7]) for r in traced)
     assert ours.keys() == expected.keys()
     for key, figures in expected.items():
@@ -73,18 +82,21 @@ def agree(cell: DecodeCell | PrefillCell, new_tokens: int, context: int, prompt:
     return ours
 
 
-@pytest.mark.reaches("traced")
+def reach_all(reach: Callable[[str], None], traced: Figures) -> None:
+    for _, operation in traced:
+        reach(operation.name)
+
+
+@pytest.mark.reaches(*(operation.name for operation in Operation))
 @given(decode_cells())
 def test_decode_trace_agrees_with_the_oracle(reach: Callable[[str], None], cell: DecodeCell) -> None:
     arguments = cell.setup.model, cell.setup.machine, cell.setup.kit, cell.setup.deployment
-    assume(not decode(*arguments, cell.batch, cell.context, cell.new_tokens)["ties"])
-    agree(cell, cell.new_tokens, cell.context, prompt=False)
-    reach("traced")
+    assume(not decode(*arguments, cell.batch, cell.context, cell.new_tokens, cell.drafts)["ties"])
+    reach_all(reach, agree(cell, cell.new_tokens, cell.context, prompt=False, drafts=cell.drafts))
 
 
-@pytest.mark.reaches("traced")
+@pytest.mark.reaches(*(operation.name for operation in Operation if operation != Operation.JOIN_DRAFT))
 @given(prefill_cells(setups(fidelity="kernel")))
 def test_prefill_trace_agrees_with_the_oracle(reach: Callable[[str], None], cell: PrefillCell) -> None:
     new_tokens = min(cell.chunk, cell.isl - cell.cached)
-    agree(cell, new_tokens, cell.cached + new_tokens, prompt=True)
-    reach("traced")
+    reach_all(reach, agree(cell, new_tokens, cell.cached + new_tokens, prompt=True))

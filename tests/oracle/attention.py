@@ -1,63 +1,46 @@
-"""Sections 3 to 5: what attention sees, GQA and MLA."""
+"""Sections 4, 5 and 5s: GQA, MLA, and the indexer of sparse attention. What a layer's attention can run as."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from roofline.layout import Attention, Component
-from tests.oracle.operations import Operation, Shape, gemm, operation
+from tests.oracle.linear import channels, linear_operations
+from tests.oracle.operations import Operation, Shape, gemm, local_heads, move, operation
+from tests.oracle.visible import pairs_seen, visible, visible_under_a_mask
 
 Plain = dict[str, Any]
-
-
-def pairs_seen(new_tokens: int, context: int, window: int) -> int:
-    """Equation (3) by what it means: new token i stands at position L - Q + i and sees min(position, w) tokens.
-
-    Counted in closed form per side of the window, not with the document's triangular numbers.
-    """
-    first = context - new_tokens + 1  # position of the first new token
-    if first >= window:
-        return new_tokens * window
-    last_growing = min(context, window)  # positions first .. last_growing see themselves and all before
-    growing = (first + last_growing) * (last_growing - first + 1) // 2
-    return growing + (context - last_growing) * window
-
-
-def tokens_read(new_tokens: int, context: int, window: int) -> int:
-    """seen(Q, L, w): the first new token looks back w - 1 tokens, the last stands at L."""
-    oldest = max(1, context - new_tokens + 1 - (window - 1))
-    return context - oldest + 1
-
-
-def tokens_kept(context: int, window: int) -> int:
-    return min(context, window)
-
-
-def local_heads(row: Plain, shape: Shape) -> tuple[int, int]:
-    """(Ht, Kt): query and KV heads of one rank; KV heads replicate past kv_heads."""
-    return row["heads"] // shape.tp, max(1, row["kv_heads"] // shape.tp)
 
 
 def core_part(shape: Shape) -> str:
     return "context_core" if shape.prefill else "decode_core"
 
 
+def input_width(row: Plain, shape: Shape) -> int:
+    """Local columns of the input projection of GQA: Q, K, V and the output gate where there is one."""
+    heads, kv_heads = local_heads(row, shape)
+    gate = heads * row["v_head"] if row["gated"] else 0
+    return heads * row["head_dim"] + kv_heads * (row["head_dim"] + row["v_head"]) + gate
+
+
 def gqa_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
     """Section 4."""
     heads, kv_heads = local_heads(row, shape)
-    d, hidden, rows, name = row["head_dim"], model["hidden"], shape.rows, core_part(shape)
+    hidden, rows, name = model["hidden"], shape.rows, core_part(shape)
+    key_width, value_width = row["head_dim"], row["v_head"]
     core = kit[name]
-    pairs = pairs_seen(shape.new_tokens, shape.context, row["window"])
-    seen = tokens_read(shape.new_tokens, shape.context, row["window"])
-    flop = 4 * shape.rank_batch * heads * d * pairs
-    cache_bytes = 2 * kv_heads * d * core["w_weight"] * shape.rank_batch * (seen + shape.new_tokens)
-    query_bytes = rows * heads * d * core["w_act"]
-    output_bytes = rows * heads * d * core["w_out"]
+    pairs, seen = visible(row, kit, shape)
+    flop = 2 * shape.rank_batch * heads * pairs * key_width  # scores
+    flop += 2 * shape.rank_batch * heads * pairs * value_width  # weighted values
+    touched = shape.rank_batch * (seen + shape.new_tokens)
+    cache_bytes = kv_heads * (key_width + value_width) * core["w_weight"] * touched
+    query_bytes = rows * heads * key_width * core["w_act"]
+    output_bytes = rows * heads * value_width * core["w_out"]
     projection = Component.ATTENTION_PROJECTION
     return [
-        gemm("qkv projection", "attn", projection, kit, machine, rows, hidden, (heads + 2 * kv_heads) * d),
+        gemm("qkv projection", "attn", projection, kit, machine, rows, hidden, input_width(row, shape)),
         operation("core", name, Component.ATTENTION_CORE, kit, machine, flop, cache_bytes + query_bytes + output_bytes),
-        gemm("output projection", "attn", projection, kit, machine, rows, heads * d, hidden),
+        gemm("output projection", "attn", projection, kit, machine, rows, heads * value_width, hidden),
     ]
 
 
@@ -81,8 +64,7 @@ def mla_absorbed(row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[O
     heads, rows, name = row["heads"] // shape.tp, shape.rows, core_part(shape)
     c, n, r, v = row["kv_lora"], row["qk_nope"], row["qk_rope"], row["v_head"]
     attn, core = kit["attn"], kit[name]
-    pairs = pairs_seen(shape.new_tokens, shape.context, row["window"])
-    seen = tokens_read(shape.new_tokens, shape.context, row["window"])
+    pairs, seen = visible(row, kit, shape)
     form = Component.ATTENTION_CORE  # what differs between the forms counts as the core
 
     def absorb(label: str, width: int, w_latent: float, w_width: float) -> Operation:
@@ -105,8 +87,8 @@ def mla_unabsorbed(row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list
     heads, rows, name = row["heads"] // shape.tp, shape.rows, core_part(shape)
     c, n, r, v = row["kv_lora"], row["qk_nope"], row["qk_rope"], row["v_head"]
     attn, core = kit["attn"], kit[name]
-    pairs = pairs_seen(shape.new_tokens, shape.context, row["window"])
-    read = shape.rank_batch * tokens_read(shape.new_tokens, shape.context, row["window"])
+    pairs, seen = visible_under_a_mask(row, kit, shape)
+    read = shape.rank_batch * seen
     expanded_bytes = read * heads * (n + v) * kit["w_expand"]
     expand_bytes = c * heads * (n + v) * attn["w_weight"] + read * (c + r) * core["w_weight"] + expanded_bytes
     flop = 2 * shape.rank_batch * heads * pairs * (n + r + v)
@@ -119,23 +101,54 @@ def mla_unabsorbed(row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list
     ]
 
 
+def indexer_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
+    """Section 5s: every token of the context scored for every new one; nothing where a layer has no indexer."""
+    heads, width, rows = row["index_heads"], row["index_dim"], shape.rows
+    if heads == 0:
+        return []
+    part, projection, core = kit["index"], Component.ATTENTION_PROJECTION, Component.ATTENTION_CORE
+    scores = shape.rank_batch * pairs_seen(shape.new_tokens, shape.context, shape.context)
+    scored_bytes = shape.rank_batch * (shape.context + shape.new_tokens) * width * part["w_weight"]
+    scored_bytes += rows * heads * width * part["w_act"] + scores * kit["w_score"]
+    from_width = row["q_lora"] if row["q_lora"] else model["hidden"]
+    chosen_bytes = scores * kit["w_score"]
+    return [
+        gemm("index query", "attn", projection, kit, machine, rows, from_width, heads * width),
+        gemm("index key", "attn", projection, kit, machine, rows, model["hidden"], width + heads),
+        operation("index", "index", core, kit, machine, 2 * heads * width * scores, scored_bytes),
+        move("top k", core, machine, chosen_bytes, kit["top_k_eta_memory"], kit["top_k_fixed_s"]),
+    ]
+
+
 def attention_forms(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[list[Operation]]:
     """The ways a layer's attention can run; the first wins a tie."""
+    if row["attention"] == Attention.LINEAR:
+        return [linear_operations(model, row, kit, machine, shape)]
+    indexer = indexer_operations(model, row, kit, machine, shape)
     if row["attention"] == Attention.GQA:
-        return [gqa_operations(model, row, kit, machine, shape)]
+        return [gqa_operations(model, row, kit, machine, shape) + indexer]
     if row["attention"] == Attention.MLA:
-        shared = mla_projections(model, row, kit, machine, shape)
+        shared = mla_projections(model, row, kit, machine, shape) + indexer
         forms = [mla_absorbed(row, kit, machine, shape), mla_unabsorbed(row, kit, machine, shape)]
         return [shared + form for form in forms]
     return [[]]
 
 
-def query_key_width(row: Plain, shape: Shape) -> int:
-    """qk of equation (9): what rotary embedding touches."""
+def reworked_width(row: Plain, shape: Shape) -> int:
+    """qk of equation (9): what rotary embedding touches, or the short convolution of a linear layer."""
     if row["attention"] == Attention.GQA:
         heads, kv_heads = local_heads(row, shape)
         return (heads + kv_heads) * row["head_dim"]
     if row["attention"] == Attention.MLA:
         heads = row["heads"] // shape.tp
         return heads * (row["qk_nope"] + row["qk_rope"]) + row["kv_lora"] + row["qk_rope"]
+    if row["attention"] == Attention.LINEAR:
+        return channels(row, shape)
+    return 0
+
+
+def gate_width(row: Plain, shape: Shape) -> int:
+    """Gate of equation (9): what multiplies the output of attention, or the gated norm of a linear layer."""
+    if row["attention"] == Attention.LINEAR or (row["attention"] == Attention.GQA and row["gated"]):
+        return local_heads(row, shape)[0] * row["v_head"]
     return 0

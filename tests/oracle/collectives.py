@@ -7,15 +7,28 @@ from typing import Any
 
 from roofline.layout import Attention, Component, Topology
 from tests.oracle.operations import Shape, Transfer, ceil_div, tied
+from tests.oracle.torus import torus_exchange_rate, torus_hops, torus_up_rate
 
 Plain = dict[str, Any]
 
 
 def up_rate(machine: Plain, n: int) -> float:
     """Scale-up bytes/s one accelerator can use towards n - 1 others."""
+    if machine["mesh"] == Topology.TORUS:
+        return torus_up_rate(machine, n)
     if machine["mesh"] == Topology.FULL_MESH and machine["domain"] > 1:
         return float(machine["up_bytes_per_s"] * (n - 1) / (machine["domain"] - 1))
     return float(machine["up_bytes_per_s"])
+
+
+def hops(machine: Plain, n: int) -> int:
+    """D(n): links one after another between two of n accelerators."""
+    return torus_hops(machine, n) if machine["mesh"] == Topology.TORUS else 1
+
+
+def exchange_rate(machine: Plain, n: int) -> float:
+    """xup(n): scale-up bytes/s one accelerator can send where each sends to all others alike."""
+    return torus_exchange_rate(machine, n) if machine["mesh"] == Topology.TORUS else up_rate(machine, n)
 
 
 def out_rate(machine: Plain) -> float:
@@ -31,7 +44,8 @@ def gather_inside(machine: Plain, size: float, n: int) -> Transfer:
     if n == 1:
         return Transfer("gather", 0.0, 0.0)
     rate = machine["eta_gather"] * up_rate(machine, n)
-    return Transfer("gather", machine["gather_s"] + machine["up_hop_s"], (n - 1) / n * size / rate)
+    fixed = machine["gather_s"] + hops(machine, n) * machine["up_hop_s"]
+    return Transfer("gather", fixed, (n - 1) / n * size / rate)
 
 
 def gather(name: str, machine: Plain, size: float, n: int) -> Transfer:
@@ -55,7 +69,7 @@ def all_reduce(name: str, machine: Plain, size: float, n: int) -> Transfer:
         across_s = 2 * (groups - 1) / groups * size / domain / out_rate(machine)
         across = Transfer("across", machine["out_s"] + 2 * machine["out_hop_s"], across_s)
         return join(name, gather_inside(machine, size, domain), across, gather_inside(machine, size, domain))
-    rate, hop = machine["eta_reduce"] * up_rate(machine, n), machine["up_hop_s"]
+    rate, hop = machine["eta_reduce"] * up_rate(machine, n), hops(machine, n) * machine["up_hop_s"]
     ways = [
         Transfer(name, machine["one_shot_s"] + hop, (n - 1) * size / rate),
         Transfer(name, machine["two_shot_s"] + 2 * hop, 2 * (n - 1) / n * size / rate),
@@ -94,9 +108,10 @@ def exchange(name: str, model: Plain, row: Plain, kit: Plain, machine: Plain, sh
         n_in = top_k * (ep - 1) / ep - n_out
         out_bytes = leaving * n_out * shape.moe_tp
     in_bytes = leaving * n_in * shape.moe_tp if domain > 1 else 0.0
-    fixed, bytes_s = machine["exchange_s"] + machine["up_hop_s"], 0.0
+    inside = min(group, domain)
+    fixed, bytes_s = machine["exchange_s"] + hops(machine, inside) * machine["up_hop_s"], 0.0
     if in_bytes > 0:
-        bytes_s = in_bytes / (machine["eta_exchange"] * up_rate(machine, min(group, domain)))
+        bytes_s = in_bytes / (machine["eta_exchange"] * exchange_rate(machine, inside))
     if domains > 1:
         fixed += machine["out_s"] + machine["out_hop_s"]
         bytes_s = max(bytes_s, out_bytes / out_rate(machine))

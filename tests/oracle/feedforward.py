@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 from roofline.layout import Attention, Component
-from tests.oracle.attention import query_key_width
+from tests.oracle.attention import gate_width, reworked_width
 from tests.oracle.operations import Operation, Shape, ceil_div, gemm, move, operation
 
 Plain = dict[str, Any]
@@ -40,7 +40,7 @@ def expert_load(row: Plain, kit: Plain, ep: int, tokens: int) -> tuple[float, fl
 
 
 def expert_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
-    """Router, expert block (8), permutation."""
+    """Router, expert block (8), permutation; the projections in and out where experts work in a latent width."""
     touched, rows = expert_load(row, kit, shape.ep, shape.expert_tokens)
     width, matrices, part = row["expert_hidden"], row["ffn_matrices"], kit["expert"]
     inner = ceil_div(row["expert_inner"], shape.moe_tp)
@@ -48,22 +48,29 @@ def expert_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shap
     moved = touched * matrices * width * inner * part["w_weight"]
     moved += rows * ((width + inner) * part["w_act"] + ((matrices - 1) * inner + width) * part["w_out"])
     permuted = kit["w_permute"] * rows * (8 * width + 6 * inner)
+    component, hidden, latent = Component.EXPERTS, model["hidden"], []
+    if width != hidden:
+        latent = [
+            gemm("latent down", "shared", component, kit, machine, shape.rows, hidden, width),
+            gemm("latent up", "shared", component, kit, machine, shape.rows, width, hidden),
+        ]
     return [
-        gemm("router", "router", Component.EXPERTS, kit, machine, shape.rows, model["hidden"], row["experts"]),
-        operation("experts", "expert", Component.EXPERTS, kit, machine, flop, moved),
-        move("permute", Component.EXPERTS, machine, permuted, kit["permute_eta_memory"], 0.0),
+        *latent,
+        gemm("router", "router", component, kit, machine, shape.rows, hidden, row["experts"]),
+        operation("experts", "expert", component, kit, machine, flop, moved),
+        move("permute", component, machine, permuted, kit["permute_eta_memory"], 0.0),
     ]
 
 
 def elementwise_operation(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> Operation:
-    """Equation (9): norms, rotary and gates as one operation with bytes only."""
+    """Equation (9): norms, rotary or convolution, and gates as one operation with bytes only."""
     dense, shared = ceil_div(row["ffn_inner"], shape.tp), ceil_div(row["shared_inner"], shape.tp)
     kernels = row["norms"]
-    if row["attention"] != Attention.NONE:
-        kernels += 1
+    if row["attention"] != Attention.NONE:  # rotary; or convolution and gated norm
+        kernels += 2 if row["attention"] == Attention.LINEAR else 1
     if dense or shared:
         kernels += 1
-    elements = 4 * model["hidden"] * row["norms"] + 2 * query_key_width(row, shape)
+    elements = 4 * model["hidden"] * row["norms"] + 2 * reworked_width(row, shape) + 3 * gate_width(row, shape)
     elements += row["ffn_matrices"] * (dense + shared)
     moved = shape.rows * kit["w_hidden"] * elements
     fixed = kernels * kit["elementwise_fixed_s"]

@@ -70,6 +70,11 @@ def shape_of(deployment: Plain, batch: int, new_tokens: int, context: int, prefi
     return Shape(batch, new_tokens, context, prefill, **degrees)
 
 
+def local_heads(row: Plain, shape: Shape) -> tuple[int, int]:
+    """(Ht, Kt): query and KV heads (linear: value and key heads) of one rank; the latter replicate past kv_heads."""
+    return row["heads"] // shape.tp, max(1, row["kv_heads"] // shape.tp)
+
+
 @dataclass(frozen=True)
 class Operation:
     """Equation (1), its two terms kept apart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline.layout import Bound, Component, Limit
@@ -24,7 +24,7 @@ class Pass:
     layers: Tally
     head: Tally
     hop: Transfer
-    operations: list[Plain]  # per kind of layer, with its count
+    operations: list[Plain]  # per kind of layer, with its count and how often a step runs it
 
     def whole(self) -> Tally:
         total = Tally()
@@ -44,7 +44,11 @@ class Pass:
 
 
 def describe(kind: int, count: int, operations: list[Operation], transfers: list[Transfer]) -> list[Plain]:
-    """Operation by operation. kind : index of the layer row; -1 for the ends of the model, -2 between stages."""
+    """Operation by operation.
+
+    kind : index of the layer row, those of a draft module after those of the model; -1 for the ends of the model,
+    -2 between stages, -3 for the ends of a draft module.   count : how often a step has it.
+    """
     out: list[Plain] = []
     for op in operations:
         out.append(
@@ -94,34 +98,62 @@ def layer(
     return best
 
 
-def one_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, with_head: bool) -> Pass:
-    """Embedding, layers, lm_head of one micro-batch."""
+def embedding(model: Plain, kit: Plain, machine: Plain, shape: Shape) -> Operation:
+    """The look-up of every row that enters."""
+    moved = shape.rows * model["hidden"] * (kit["w_embed"] + kit["w_hidden"])
+    eta, fixed = kit["elementwise_eta_memory"], kit["elementwise_fixed_s"]
+    return move("embedding", Component.HEAD, machine, moved, eta, fixed)
+
+
+def lm_head(model: Plain, kit: Plain, machine: Plain, shape: Shape) -> tuple[Operation, list[Transfer]]:
+    """Logits of the rows that need them, and what gathers the vocabulary."""
+    rows = shape.rank_batch if shape.prefill else shape.rows
+    local_vocab = ceil_div(model["vocab"], shape.tp)
+    product = gemm("lm_head", "head", Component.HEAD, kit, machine, rows, model["hidden"], local_vocab)
+    gathers: list[Transfer] = []
+    if shape.tp > 1:
+        size = rows * model["vocab"] * kit["w_gather_logit"]
+        gathers.append(gather("vocabulary gather", machine, size, shape.tp))
+    return product, gathers
+
+
+def draft_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, times: int) -> tuple[Tally, list[Plain]]:
+    """Tally of one draft: join, rows of the module, lm_head. Operations of the `times` that a step has."""
+    one = replace(shape, new_tokens=1)
+    hidden, rows = model["hidden"], one.rank_batch
+    join = [
+        embedding(model, kit, machine, one),
+        gemm("join draft", "attn", Component.HEAD, kit, machine, rows, 2 * hidden, hidden),
+    ]
+    product, gathers = lm_head(model, kit, machine, one)
+    total = run(join, [], kit, machine)
+    total.add(run([product], gathers, kit, machine))
+    listed = describe(-3, times, [*join, product], gathers)
+    for kind, row in enumerate(model["draft_rows"], start=len(model["rows"])):
+        tally, operations, transfers = layer(model, row, kit, machine, one)
+        total.add(tally, row["count"])
+        listed += describe(kind, times * row["count"], operations, transfers)
+    return total, listed
+
+
+def one_pass(model: Plain, kit: Plain, machine: Plain, shape: Shape, with_head: bool, drafts: int = 0) -> Pass:
+    """Embedding, layers, lm_head of one micro-batch, and the drafts of its step with the lm_head."""
     listed: list[Plain] = []
     body = Tally()
     for kind, row in enumerate(model["rows"]):
         tally, operations, transfers = layer(model, row, kit, machine, shape)
         body.add(tally, row["count"])
         listed += describe(kind, row["count"], operations, transfers)
-    embed_bytes = shape.rows * model["hidden"] * (kit["w_embed"] + kit["w_hidden"])
-    look_up = move(
-        "embedding",
-        Component.HEAD,
-        machine,
-        embed_bytes,
-        kit["elementwise_eta_memory"],
-        kit["elementwise_fixed_s"],
-    )
+    look_up = embedding(model, kit, machine, shape)
     head = Tally()
     if with_head:
-        rows = shape.rank_batch if shape.prefill else shape.rows
-        local_vocab = ceil_div(model["vocab"], shape.tp)
-        product = gemm("lm_head", "head", Component.HEAD, kit, machine, rows, model["hidden"], local_vocab)
-        gathers: list[Transfer] = []
-        if shape.tp > 1:
-            size = rows * model["vocab"] * kit["w_gather_logit"]
-            gathers.append(gather("vocabulary gather", machine, size, shape.tp))
+        product, gathers = lm_head(model, kit, machine, shape)
         head = run([product], gathers, kit, machine)
         listed += describe(-1, 1, [product], gathers)
+    if drafts:
+        draft, operations_of_drafts = draft_pass(model, kit, machine, shape, drafts)
+        head.add(draft, drafts)
+        listed += operations_of_drafts
     if shape.pp > 1:
         listed += describe(-2, shape.pp - 1, [], [hand_over(model, kit, machine, shape)])
     hop = hand_over(model, kit, machine, shape) if shape.pp > 1 else Transfer("hand-over", 0.0, 0.0, Component.PIPELINE)
@@ -160,10 +192,11 @@ def operations_of(
     new_tokens: int,
     context: int,
     prefill: bool,
+    drafts: int = 0,
 ) -> list[Plain]:
-    """Every operation of one micro-batch's pass, each for one layer of its kind."""
+    """Every operation of one micro-batch's pass and its drafts, each for one layer of its kind."""
     shape = shape_of(deployment, batch, new_tokens, context, prefill)
-    return one_pass(model, kit, machine, shape, with_head=True).operations
+    return one_pass(model, kit, machine, shape, with_head=True, drafts=drafts).operations
 
 
 def refuse(limit: Limit) -> Plain:
@@ -171,17 +204,27 @@ def refuse(limit: Limit) -> Plain:
 
 
 def decode(
-    model: Plain, machine: Plain, kit: Plain | None, deployment: Plain, batch: int, context: int, new_tokens: int = 1
+    model: Plain,
+    machine: Plain,
+    kit: Plain | None,
+    deployment: Plain,
+    batch: int,
+    context: int,
+    new_tokens: int = 1,
+    drafts: int = 0,
+    tokens_per_step: float | None = None,
 ) -> Plain:
     """One decode step; equations (15), (16), (17). Only `limit` and `bound` where the cell cannot run.
 
-    Rates and energy count all `new_tokens` of the pass: how many of a draft are kept is not this pass's to know.
+    drafts : draft passes of the step, beside the pass that checks `new_tokens` (drafts + 1 of them).
+    tokens_per_step : tau, what rates and energy count of a sequence's step; all `new_tokens` where not given.
     """
-    limit = limit_of(model, machine, kit, deployment, batch, new_tokens, context, False)
+    limit = limit_of(model, machine, kit, deployment, batch, new_tokens, context, False, drafts)
     if limit or kit is None:
         return refuse(limit)
+    tau = new_tokens if tokens_per_step is None else tokens_per_step
     shape = shape_of(deployment, batch, new_tokens, context, False)
-    passed = one_pass(model, kit, machine, shape, with_head=True)
+    passed = one_pass(model, kit, machine, shape, with_head=True, drafts=drafts)
     whole, hops, m = passed.whole(), shape.pp - 1, shape.micro_batches
     hop_in_step = 0.0 if kit["bound"] else passed.hop.time
     step = max(whole.time + hops * hop_in_step, m * passed.slowest(model["layers"], shape.pp, "time"))
@@ -198,14 +241,14 @@ def decode(
         "components": whole.components,
         "C": whole.compute,
         "D": whole.moved,
-        "memory": memory_of(model, machine, kit, deployment, batch, new_tokens, context, False),
+        "memory": memory_of(model, machine, kit, deployment, batch, new_tokens, context, False, drafts),
         "power": watts,
         "u_f": u_f,
         "u_m": u_m,
         "energy": shape.group * watts * step,
-        "joules_per_token": shape.group * watts * step / (batch * new_tokens),
-        "tokens_per_s_per_user": new_tokens / step,
-        "tokens_per_s_per_accelerator": batch * new_tokens / (step * shape.group),
+        "joules_per_token": shape.group * watts * step / (batch * tau),
+        "tokens_per_s_per_user": tau / step,
+        "tokens_per_s_per_accelerator": batch * tau / (step * shape.group),
         "ties": whole.ties,
         "operations": passed.operations,
     }

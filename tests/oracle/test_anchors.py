@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roofline.layout import NO_WINDOW, Limit
+from roofline.layout import Limit
 from tests.oracle import decode, largest_batch, prefill
-from tests.oracle.attention import pairs_seen, tokens_read
 from tests.oracle.cases import DEEPSEEK_V3, LLAMA_70B, TP8, dense_row, ideal_box, ideal_kit, model_of
 from tests.oracle.feedforward import expert_load
 
@@ -37,17 +36,6 @@ def test_deepseek_v3_on_eight_h200_decodes_at_the_known_bound(batch: int, bound_
     machine = ideal_box(4.8e12, memory_bytes=141e9) | {"up_bytes_per_s": 1e18}
     result = decode(DEEPSEEK_V3, machine, ideal_kit(1.0, 1.0, 1978.9e12), TP8 | {"moe_tp": 8}, batch, 2048)
     assert result["step"] == pytest.approx(bound_s, rel=2.5e-2)
-
-
-def test_windowed_pairs_and_reads_match_counting_token_by_token() -> None:
-    """The closed forms against a loop over positions."""
-    for new_tokens in (1, 2, 5, 9):
-        for context in range(new_tokens, 24):
-            for window in (1, 2, 3, 7, 30, NO_WINDOW):
-                positions = range(context - new_tokens + 1, context + 1)
-                assert pairs_seen(new_tokens, context, window) == sum(min(p, window) for p in positions)
-                visible = {key for p in positions for key in range(max(1, p - window + 1), p + 1)}
-                assert tokens_read(new_tokens, context, window) == len(visible)
 
 
 def test_experts_touched_match_the_chance_of_being_chosen() -> None:

@@ -113,6 +113,21 @@ DOUBTS = {
         "systems/box", "in_switch_reduction: true", "in_switch_reduction: true, bytes_per_s: 8e11",
         "scale_up.bytes_per_s", "bidirectional figure",
     ),
+    "twice the bandwidth": (
+        "accelerators/one", "bytes_per_s: 3.0e12", "bytes_per_s: 6.0e12", "memory.bytes_per_s",
+        "reads all of memory 75 times a second, where HBM3 does 20 to 52",
+    ),
+    "a third of the bandwidth": (
+        "accelerators/one", "bytes_per_s: 3.0e12", "bytes_per_s: 1.0e12", "memory.bytes_per_s", "reads all of memory",
+    ),
+    "SRAM as HBM": ("accelerators/one", "kind: HBM3", "kind: SRAM", "memory.bytes_per_s", "where SRAM does 10000"),
+    "rating below the hosts too": (
+        "systems/box", "max_w: 6500", "max_w: 5000", "power.max_w", "of accelerators at TDP and host_dc_w",
+    ),
+    "watts of the whole system": (
+        "systems/box", "{2026: 1100}", "{2026: 8800}", "power.provisioned_w_per_accelerator.2026",
+        "more than three times max_w / accelerators = 812.5 W",
+    ),
     "ragged domain": ("systems/box", "{domain: 8", "{domain: 3", "scale_up.domain", "does not divide 8"),
 }
 # fmt: on

@@ -84,7 +84,8 @@ def test_attention_needs_its_arithmetic_too() -> None:
     bare = part("h100-sxm").replace(dense_flop_per_s={"fp8": 1e15})
     kit = pack_kit(recipe(**eight_bits), bare, "kernel")
     assert kit.reason == "NVIDIA H100 SXM5 80GB has no arithmetic for attention in bf16"
-    kit = pack_kit(recipe(**eight_bits, attention_math="fp8"), bare, "kernel")
+    dense = frozenset({"attn", "ffn", "head"})
+    kit = pack_kit(recipe(**eight_bits, attention_math="fp8"), bare, "kernel", dense)
     assert kit.record is not None
     assert kit.record["decode_core"]["flop_per_s"] == 1e15
 
@@ -244,8 +245,11 @@ def test_no_network_outside_is_a_rate_of_zero() -> None:
 def test_layers_of_models() -> None:
     models = [rl.Model.load(name) for name in ("gpt-oss-120b", "deepseek-v3", "gemma-3-27b")]
     packed, layers = pack_models(models)
-    assert packed["first_layer"].tolist() == [0, *packed["last_layer"][:-1].tolist()]
-    assert packed["last_layer"][-1] == layers.size
+    assert packed["first_layer"].tolist() == [0, *packed["last_draft"][:-1].tolist()]
+    assert packed["last_draft"][-1] == layers.size
+    assert (packed["last_layer"] == packed["first_draft"]).all()
+    assert (packed["last_draft"] - packed["first_draft"]).tolist() == [0, 1, 0]
+    assert packed["draft_modules"].tolist() == [0, 1, 0]
     for record, model in zip(packed, models, strict=True):
         rows = layers[record["first_layer"] : record["last_layer"]]
         assert record["layers"] == rows["count"].sum() == model.layer_count
@@ -327,3 +331,57 @@ def test_sheets_given_as_mappings_run() -> None:
     with pytest.raises(rl.InputError, match="kv_heads"):
         rl.decode(model | {"layers": [{"count": 1, "attention": {"kind": "gqa", "heads": 5, "kv_heads": 2,
                                                                 "head_dim": 8}}]}, system, made)  # fmt: skip
+
+
+def test_rows_of_every_kind_of_mixer() -> None:
+    names = ("nemotron-h-56b", "qwen3-next-80b-a3b", "deepseek-v3.2", "llama-4-scout", "nemotron-3-super-120b-a12b")
+    packed, layers = pack_models([rl.Model.load(name) for name in names])
+    rows = [layers[record["first_layer"] : record["last_layer"]] for record in packed]
+    mamba = rows[0][rows[0]["attention"] == Attention.LINEAR][0]
+    assert (mamba["heads"], mamba["kv_heads"], mamba["head_dim"], mamba["v_head"]) == (256, 8, 256, 64)
+    assert (mamba["gates"], mamba["conv"], mamba["state_flop"]) == (1, 4, 4)
+    assert mamba["chunk_flop"] == 2 * 128 * (256 * 8 // 256 + 64)
+    delta = rows[1][rows[1]["attention"] == Attention.LINEAR][0]
+    assert (delta["heads"], delta["kv_heads"], delta["head_dim"], delta["v_head"]) == (32, 16, 128, 128)
+    assert (delta["gates"], delta["state_flop"]) == (2, 6)
+    gated = rows[1][rows[1]["attention"] == Attention.GQA][0]
+    assert (gated["gated"], gated["head_dim"], gated["v_head"]) == (1, 256, 256)
+    assert (rows[2]["selected"] == 2048).all()
+    assert (rows[2]["index_heads"] == 64).all()
+    assert (rows[2]["index_dim"] == 128).all()
+    assert sorted({(int(row["window"]), int(row["chunked"])) for row in rows[3]}) == [(8192, 1), (NO_WINDOW, 0)]
+    assert {int(row["expert_hidden"]) for row in rows[4] if row["experts"]} == {1024}
+    assert packed["draft_modules"].tolist() == [0, 0, 1, 0, 1]
+
+
+def test_parts_that_new_kinds_of_layers_need() -> None:
+    needs = {name: used_parts(rl.Model.load(name)) for name in ("nemotron-h-56b", "deepseek-v3.2")}
+    assert needs["nemotron-h-56b"] == {"attn", "ffn", "head", "scan"}
+    assert needs["deepseek-v3.2"] == {"attn", "ffn", "head", "expert", "router", "shared", "index"}
+    only_eight_bits = part("h100-sxm").replace(dense_flop_per_s={"fp8": 1e15})
+    kit = pack_kit(
+        recipe(
+            **{name: "fp8" for name in ALL_BF16 if name not in ("attention_math", "kv_cache")}, attention_math="fp8"
+        ),
+        only_eight_bits,
+        "kernel",
+        frozenset({"attn", "head", "scan"}),
+    )
+    assert kit.reason == "NVIDIA H100 SXM5 80GB has no arithmetic for linear attention in bf16"
+
+
+def test_formats_of_state_and_index() -> None:
+    kits = {fidelity: pack_kit(recipe(), part("h100-sxm"), fidelity).record for fidelity in ("ideal", "kernel")}
+    for kit in kits.values():
+        assert kit["scan"]["w_weight"] == 4.0
+        assert kit["index"]["w_weight"] == 1 + 4 / 128
+        assert kit["index"]["flop_per_s"] == 1978.9e12
+        assert kit["w_conv"] == 2.0
+    assert [kits["ideal"][name] for name in ("w_score", "chunk_work", "top_k_fixed_s", "top_k_eta_memory")] == [
+        0,
+        0,
+        0,
+        1,
+    ]
+    assert kits["kernel"]["w_score"] == 4.0
+    assert kits["kernel"]["top_k_fixed_s"] > 0

@@ -1,0 +1,91 @@
+"""Draft passes of a decode step, on its last stage (section 8, Drafts): compiled apart, called where there are any."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roofline.kernels._jit import kernel
+from roofline.kernels.contexts import A_CACHE, summed_rows
+from roofline.kernels.ops import COMPUTE, LATENCY, LINK, MEMORY, MOVED, NETWORK, PARTS, PEAK, SLOTS, add_gemm
+from roofline.kernels.step import (
+    CONSTANTS,
+    K_COMPUTE,
+    K_LAST,
+    K_LATENCY,
+    K_MEMORY,
+    K_MOVED,
+    K_NETWORK,
+    K_PEAK,
+    K_SERIAL_LAST,
+    ends,
+    pipeline_shares,
+    roof,
+)
+from roofline.layout import Operation
+
+_JOIN = np.int64(Operation.JOIN_DRAFT)
+
+
+@kernel
+def draft_ends(join, head, model, machine, kit, deployment, sequences):
+    """Tally what is before and after the layers of a draft pass.
+
+    join : embedding of the token, and the GEMM that joins it with the hidden state.   head : lm_head and gather.
+    """
+    ends(join, head, model, machine, kit, deployment, sequences, sequences)
+    add_gemm(join, _JOIN, 2 * model.hidden, model.hidden, sequences, kit.attn, machine.bytes_per_s)
+
+
+@kernel
+def add_draft_constants(k, total, stack, join, head, drafts, bandwidth, bound):
+    """Add `drafts` passes of the draft module to what every context of a step shares.
+
+    k : float64[step.CONSTANTS], from `close_pass`, and total : float64[ops.SLOTS], its components   added to.
+    stack, join, head : tallies of one draft pass, of its layers and its ends.
+    """
+    k[K_PEAK] += drafts * (join[PEAK] + head[PEAK])
+    k[K_MOVED] += drafts * (join[MOVED] + head[MOVED])
+    for part in range(PARTS, SLOTS):
+        total[part] += drafts * (stack[part] + join[part] + head[part])
+    if bound:  # layers are all in the accumulator
+        one = np.zeros(CONSTANTS)
+        k[K_LAST] += drafts * (roof(join, bandwidth, one) + roof(head, bandwidth, one))
+        for slot in (K_COMPUTE, K_MEMORY, K_NETWORK):
+            k[slot] += drafts * one[slot]
+        for tally in (join, head):
+            k[K_SERIAL_LAST] += drafts * (max(tally[PEAK], tally[MOVED] / bandwidth) + tally[LINK])
+        return
+    for slot, of in ((K_LATENCY, LATENCY), (K_COMPUTE, COMPUTE), (K_MEMORY, MEMORY), (K_NETWORK, NETWORK)):
+        seconds = drafts * (stack[of] + join[of] + head[of])
+        k[slot] += seconds
+        k[K_LAST] += seconds
+    k[K_SERIAL_LAST] = k[K_LAST]
+
+
+@kernel
+def drafted_step_times(step, time, late, base, start, end, hops, flights, model, deployment):
+    """As `sweep.step_times`, with what comes `late`, on the last stage after its layers, at each context [s]."""
+    rho, tail = pipeline_shares(model, deployment)
+    for c in range(step.size):
+        layers, last = base + time[c], end + late[c]
+        slowest = max(start + rho * layers, tail * layers + last)
+        whole = start + layers + last
+        step[c] = max(whole + hops, flights * slowest) if deployment.pp > 1 else whole
+
+
+@kernel
+def repeat(late, n, drafts, detail):
+    """Multiply what was summed over the layers of one draft pass by the number of passes."""
+    for row in range(summed_rows(detail)):
+        if row != A_CACHE:
+            for c in range(n):
+                late[row, c] *= drafts
+
+
+@kernel
+def add_rows(acc, late, n, detail):
+    """Add what was summed over draft passes to what was summed over the check."""
+    for row in range(summed_rows(detail)):
+        if row != A_CACHE:
+            for c in range(n):
+                acc[row, c] += late[row, c]
