@@ -1,9 +1,11 @@
-"""Make docs/zoo.md and docs/img/ridge-points.png from the built-in sheets. Both are made here and never by hand."""
+"""Make docs/zoo.md and its pictures from the built-in sheets; they are never changed by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from roofline.rack import feasibility
+from roofline.report.feasibility import feasibility_picture
 from roofline.report.files import save_figure
 from roofline.report.overview import overview
 from roofline.report.ridges import ridge_points
@@ -11,7 +13,7 @@ from roofline.report.tables import markdown, table
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "zoo.md"
-PICTURE = FOLDER / "img" / "ridge-points.png"
+IMAGES = FOLDER / "img"
 
 ACCELERATORS = {
     "accelerator": "accelerator",
@@ -75,6 +77,13 @@ context). *State* is the fp32 state of recurrent layers, whatever the length.
 
 {models}
 
+## Which model runs where
+
+`roofline feasibility` finds the fewest accelerators that hold a model, in the leanest recipe it ships in, and decode
+one sequence. FP4 and FP8 weights run on parts without that arithmetic too, widened: they still take fewer bytes.
+
+![Fewest accelerators of every model on every system](img/feasibility.png)
+
 ## Where the figures are from
 
 {sources}
@@ -94,5 +103,6 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    save_figure(ridge_points(overview("accelerators")), PICTURE)
-    print(PAGE, PICTURE, sep="\n")
+    save_figure(ridge_points(overview("accelerators")), IMAGES / "ridge-points.png")
+    save_figure(feasibility_picture(feasibility()), IMAGES / "feasibility.png")
+    print(PAGE)

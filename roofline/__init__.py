@@ -16,6 +16,7 @@ _HOMES = {
     "largest_batch": "roofline.grid",
     "rollup": "roofline.rack",
     "explain": "roofline.insight",
+    "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
     "System": "roofline.specs",
     "Model": "roofline.specs",
@@ -26,7 +27,7 @@ _HOMES = {
     "InputError": "roofline.errors",
 }
 
-_MAKE_DATASETS = frozenset({"decode", "prefill", "rollup", "heatmap"})
+_MAKE_DATASETS = frozenset({"feasibility", "decode", "prefill", "rollup", "heatmap"})
 
 __all__ = [
     "Accelerator",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "decode",
     "explain",
+    "feasibility",
     "heatmap",
     "largest_batch",
     "prefill",
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from roofline.errors import InputError
     from roofline.grid import decode, largest_batch, prefill
     from roofline.insight.explain import explain
-    from roofline.rack import rollup
+    from roofline.rack import feasibility, rollup
     from roofline.report import heatmap
     from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, System
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from roofline.kernels._jit import kernel
 from roofline.kernels.ops import ceil_div
-from roofline.kernels.torus import TORUS, torus_exchange_share, torus_hops, torus_share
+from roofline.kernels.torus import TORUS, torus_exchange_share, torus_span
 from roofline.layout import Topology
 
 _FULL_MESH = int(Topology.FULL_MESH)
@@ -14,30 +14,18 @@ _TWO = np.int64(2)
 
 
 @kernel
-def link_rate(machine, n):
-    """Scale-up bandwidth one accelerator can use among n of its domain [B/s, one direction].
+def scale_up(machine, n):
+    """Bandwidth that one accelerator can use among n of its domain [B/s, one direction], and the time of hops [s].
 
     In a full mesh of `domain` accelerators n of them use n-1 of each one's links; in a torus those of their box.
     """
+    rate, hop_s = machine.up_bytes_per_s, machine.up_hop_s
     if machine.mesh == TORUS:
-        return machine.up_bytes_per_s * torus_share(machine, n)
+        share, hops = torus_span(machine, n)
+        return rate * share, hop_s * hops
     if machine.mesh == _FULL_MESH and machine.domain > 1:
-        return machine.up_bytes_per_s * (n - 1) / (machine.domain - 1)
-    return machine.up_bytes_per_s
-
-
-@kernel
-def hops(machine, n):
-    """Hops that a message among n of a domain makes: one, but in a torus."""
-    return 1.0 * torus_hops(machine, n) if machine.mesh == TORUS else 1.0
-
-
-@kernel
-def exchange_rate(machine, n):
-    """Scale-up bandwidth of one accelerator where each of n sends to all others [B/s, one direction]."""
-    if machine.mesh == TORUS:
-        return machine.up_bytes_per_s * torus_exchange_share(machine, n)
-    return link_rate(machine, n)
+        rate = rate * (n - 1) / (machine.domain - 1)
+    return rate, hop_s
 
 
 @kernel
@@ -49,8 +37,8 @@ def all_reduce(machine, n, size):
         inner_fixed, inner = _gather_inside(machine, machine.domain, size)
         fixed, across = _across(machine, n, size, 2.0)
         return 2.0 * inner_fixed + fixed, 2.0 * inner + across
-    wire = size / (machine.eta_reduce * link_rate(machine, n))
-    hop_s = hops(machine, n) * machine.up_hop_s
+    rate, hop_s = scale_up(machine, n)
+    wire = size / (machine.eta_reduce * rate)
     fixed, sending = machine.one_shot_s + hop_s, (n - 1) * wire
     two_shot_fixed = machine.two_shot_s + 2.0 * hop_s
     factor = 2.0 * (n - 1) / n
@@ -78,8 +66,8 @@ def all_gather(machine, n, size):
 def _gather_inside(machine, n, size):
     if n <= 1:
         return 0.0, 0.0
-    sending = (n - 1) / n * size / (machine.eta_gather * link_rate(machine, n))
-    return machine.gather_s + hops(machine, n) * machine.up_hop_s, sending
+    rate, hop_s = scale_up(machine, n)
+    return machine.gather_s + hop_s, (n - 1) / n * size / (machine.eta_gather * rate)
 
 
 @kernel
@@ -129,10 +117,12 @@ def exchange_copies(machine, deployment, layer, route_groups, per_choice, bound)
 def exchange_time(machine, group, bytes_in, bytes_out, spanned):
     """Time of an all-to-all whose slower network decides: equation (13)."""
     inside = min(group, machine.domain)
-    fixed = machine.exchange_s + hops(machine, inside) * machine.up_hop_s
-    sending = 0.0
+    rate, hop_s = scale_up(machine, inside)
+    fixed, sending = machine.exchange_s + hop_s, 0.0
     if inside > 1:
-        sending = bytes_in / (machine.eta_exchange * exchange_rate(machine, inside))
+        if machine.mesh == TORUS:
+            rate = machine.up_bytes_per_s * torus_exchange_share(machine, inside)
+        sending = bytes_in / (machine.eta_exchange * rate)
     if spanned > 1:
         fixed += machine.out_s + machine.out_hop_s
         sending = max(sending, bytes_out / (machine.eta_out * machine.out_bytes_per_s))
@@ -143,5 +133,6 @@ def exchange_time(machine, group, bytes_in, bytes_out, spanned):
 def hand_over(machine, accelerators, size):
     """Pipeline hand-over of `size` bytes to the next stage, a neighbour in any topology: equation (14)."""
     if accelerators <= machine.domain:
-        return machine.p2p_s + machine.up_hop_s, size / (machine.eta_p2p * link_rate(machine, _TWO))
+        rate, _ = scale_up(machine, _TWO)
+        return machine.p2p_s + machine.up_hop_s, size / (machine.eta_p2p * rate)
     return machine.out_s + machine.out_hop_s, size / (machine.eta_out * machine.out_bytes_per_s)

@@ -9,6 +9,7 @@ from roofline.kernels.contexts import A_CACHE, summed_rows
 from roofline.kernels.ops import COMPUTE, LATENCY, LINK, MEMORY, MOVED, NETWORK, PARTS, PEAK, SLOTS, add_gemm
 from roofline.kernels.step import (
     CONSTANTS,
+    DECODE,
     K_COMPUTE,
     K_LAST,
     K_LATENCY,
@@ -20,10 +21,12 @@ from roofline.kernels.step import (
     ends,
     pipeline_shares,
     roof,
+    tally_layers,
 )
 from roofline.layout import Operation
 
 _JOIN = np.int64(Operation.JOIN_DRAFT)
+_ONE = np.int64(1)  # new token of a draft pass
 
 
 @kernel
@@ -37,17 +40,23 @@ def draft_ends(join, head, model, machine, kit, deployment, sequences):
 
 
 @kernel
-def add_draft_constants(k, total, stack, join, head, drafts, bandwidth, bound):
-    """Add `drafts` passes of the draft module to what every context of a step shares.
+def tally_drafts(k, total, tallies, model, layers, machine, kit, deployment, sequences, together, drafts):
+    """Tally a draft pass and add `drafts` of them to what every context of a step shares.
 
     k : float64[step.CONSTANTS], from `close_pass`, and total : float64[ops.SLOTS], its components   added to.
-    stack, join, head : tallies of one draft pass, of its layers and its ends.
+    tallies : float64[kinds, ops.SLOTS]   written, one row a kind of the draft module.   together : tokens of a pass.
     """
+    join, head, stack, bandwidth = np.empty(SLOTS), np.empty(SLOTS), np.empty(SLOTS), machine.bytes_per_s
+    tally_layers(
+        tallies, stack, model.first_draft, model.last_draft, model, layers, machine, kit, deployment,
+        sequences, _ONE, together, DECODE,
+    )  # fmt: skip
+    draft_ends(join, head, model, machine, kit, deployment, sequences)
     k[K_PEAK] += drafts * (join[PEAK] + head[PEAK])
     k[K_MOVED] += drafts * (join[MOVED] + head[MOVED])
     for part in range(PARTS, SLOTS):
         total[part] += drafts * (stack[part] + join[part] + head[part])
-    if bound:  # layers are all in the accumulator
+    if kit.bound == 1:  # layers are all in the accumulator
         one = np.zeros(CONSTANTS)
         k[K_LAST] += drafts * (roof(join, bandwidth, one) + roof(head, bandwidth, one))
         for slot in (K_COMPUTE, K_MEMORY, K_NETWORK):

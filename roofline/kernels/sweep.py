@@ -25,7 +25,7 @@ from roofline.kernels.contexts import (
     ROWS,
 )
 from roofline.kernels.cores import sum_cores
-from roofline.kernels.draft import add_draft_constants, add_rows, draft_ends, drafted_step_times, repeat
+from roofline.kernels.draft import add_rows, drafted_step_times, repeat, tally_drafts
 from roofline.kernels.memory import capacity_bytes, stage_share, sum_caches, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
@@ -96,12 +96,13 @@ def detail_of(slots, bound, bounded):
 @inlined
 def decode_cells(
     out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch, context, new, drafts, per_step,
-    weights, detail, tallies, drafted, ends_of, k, acc, late, times, spans,
+    weights, detail, tallies, drafted, ends_of, k, acc, late, times, edges, fullest,
 ):  # fmt: skip
     """All contexts of one configuration at one batch.
 
-    weights : B, of `memory.weight_bytes`.   spans : float64[tile, 2]   shortest and longest context of each tile.
-       tallies, drafted, ends_of, k, acc, late, times : scratch.
+    weights : B, of `memory.weight_bytes`.
+    edges : float64[tiles]   the longest context of each tile, with the KV cache there in row A_CACHE of `fullest` [B].
+    tallies, drafted, ends_of, k, acc, late, times : scratch.
     """
     n = context.size
     flights = min(batch, deployment.pp)
@@ -119,11 +120,10 @@ def decode_cells(
     for start in range(0, n, TILE):
         stop = min(start + TILE, n)
         size = stop - start
-        tile, reasons, edges = context[start:stop], limit[i, b, start:stop], spans[start // TILE]
+        tile, reasons, edge = context[start:stop], limit[i, b, start:stop], start // TILE
         # Memory grows with the context: where the longest of a tile runs, all do.
-        sum_caches(acc, model, layers, kit, deployment, edges, drafts)
         hidden = 0
-        if slots[V_MEMORY] >= 0 or held + kept * acc[A_CACHE, 1] > capacity or edges[1] > longest:
+        if slots[V_MEMORY] >= 0 or held + kept * fullest[A_CACHE, edge] > capacity or edges[edge] > longest:
             memory = times[2, :size]
             sum_caches(acc, model, layers, kit, deployment, tile, drafts)
             hidden = check_limits(memory, reasons, acc, tile, held, kept, capacity, longest)
@@ -142,13 +142,7 @@ def decode_cells(
             ends(first, last, model, machine, kit, deployment, rows, rows)
             close_pass(k, total, first, last, model, machine, kit, deployment, rows)
             if drafts > 0:
-                stack, join, head = ends_of[3], ends_of[4], ends_of[5]
-                tally_layers(
-                    drafted, stack, draft_top, draft_end, model, layers, machine, kit, deployment,
-                    sequences, _ONE, together, DECODE,
-                )  # fmt: skip
-                draft_ends(join, head, model, machine, kit, deployment, sequences)
-                add_draft_constants(k, total, stack, join, head, drafts, machine.bytes_per_s, kit.bound == 1)
+                tally_drafts(k, total, drafted, model, layers, machine, kit, deployment, sequences, together, drafts)
             ready = True
         sum_cores(acc, tallies, top, end, layers, machine, kit, deployment, tile, sequences, new, DECODE, detail)
         if drafts > 0:
@@ -314,13 +308,13 @@ def _decode(
     out, slots, limit, bound, models, layers, machines, kits, deployments, configs, batch, context, new, drafts,
     per_step, start, stop,
 ):  # fmt: skip
-    tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((6, SLOTS))
+    tallies, ends_of = np.empty((layers.size, SLOTS)), np.empty((3, SLOTS))
     k, acc, times = np.empty(CONSTANTS), np.empty((ROWS, TILE)), np.empty((3, TILE))
     drafted, late = np.empty((layers.size, SLOTS)), np.empty((ROWS, TILE))
-    spans = np.empty((ceil_div(context.size, TILE), 2))
-    for tile in range(spans.shape[0]):
-        spans[tile, 0] = context[tile * TILE : (tile + 1) * TILE].min()
-        spans[tile, 1] = context[tile * TILE : (tile + 1) * TILE].max()
+    edges = np.empty(ceil_div(context.size, TILE))
+    fullest = np.empty((A_CACHE + 1, edges.size))
+    for tile in range(edges.size):
+        edges[tile] = context[tile * TILE : (tile + 1) * TILE].max()
     n_batch = batch.shape[1]
     known, code, weights, detail = -1, 0, 0.0, 0
     for job in range(start, stop):
@@ -334,13 +328,15 @@ def _decode(
         if i != known:
             known, code = i, legality(model, layers, machine, deployment, drafts)
             detail = detail_of(slots, bound, kit.bound == 1)
-            weights = weight_bytes(model, layers, kit, deployment, drafts) if code == 0 else 0.0
+            if code == 0:
+                weights = weight_bytes(model, layers, kit, deployment, drafts)
+                sum_caches(fullest, model, layers, kit, deployment, edges, drafts)
         if code != 0:
             fill_missing(out, limit, bound, i, b, _FIRST, context.size, code)
             continue
         decode_cells(
             out, slots, limit, bound, i, b, model, layers, machine, kit, deployment, batch[i, b], context, new, drafts,
-            per_step, weights, detail, tallies, drafted, ends_of, k, acc, late, times, spans,
+            per_step, weights, detail, tallies, drafted, ends_of, k, acc, late, times, edges, fullest,
         )  # fmt: skip
 
 

@@ -55,23 +55,17 @@ def links_of_axes(machine):
 
 
 @kernel
-def torus_share(machine, n):
-    """Share of an accelerator's links that it uses among n."""
-    i, j, k = box_of(machine, n)
-    used = axis_links(i, machine.axis_x) + axis_links(j, machine.axis_y) + axis_links(k, machine.axis_z)
-    return used / links_of_axes(machine)
-
-
-@kernel
 def _axis_hops(extent, whole):
     return extent // 2 if axis_links(extent, whole) == 2 else extent - 1
 
 
 @kernel
-def torus_hops(machine, n):
-    """Links between the two of n accelerators that are farthest apart."""
+def torus_span(machine, n):
+    """(share of an accelerator's links that it uses among n, links between the two that are farthest apart): (10t)."""
+    x, y, z = machine.axis_x, machine.axis_y, machine.axis_z
     i, j, k = box_of(machine, n)
-    return _axis_hops(i, machine.axis_x) + _axis_hops(j, machine.axis_y) + _axis_hops(k, machine.axis_z)
+    used = axis_links(i, x) + axis_links(j, y) + axis_links(k, z)
+    return used / links_of_axes(machine), _axis_hops(i, x) + _axis_hops(j, y) + _axis_hops(k, z)
 
 
 @kernel

@@ -2,5 +2,6 @@
 
 from roofline.rack.best import best_over_deployments
 from roofline.rack.energy import rollup
+from roofline.rack.feasible import feasibility
 
-__all__ = ["best_over_deployments", "rollup"]
+__all__ = ["best_over_deployments", "feasibility", "rollup"]

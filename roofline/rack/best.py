@@ -175,12 +175,12 @@ def _best_of(
     labels = np.array([axes.label(recipe) for recipe in grid.recipes], dtype=object)
     found["recipe"] = np.where(runs, labels[winner // rows], "")
     unpowered = (result["limit"] == int(Limit.NONE)).any(axis=0)
-    reason = np.where(unpowered, int(Limit.POWER), _nearest_reason(result["limit"]))
+    reason = np.where(unpowered, int(Limit.POWER), nearest_reason(result["limit"]))
     found["limit"] = np.where(runs, 0, reason).astype(np.int8)
     return found
 
 
-def _nearest_reason(limit: NDArray[np.int8]) -> NDArray[np.int8]:
+def nearest_reason(limit: NDArray[np.int8]) -> NDArray[np.int8]:
     """Of the reasons why no configuration runs, the one nearest to running: context, memory, then what is illegal."""
     reason = limit[-1]
     for code in (Limit.MEMORY, Limit.CONTEXT):

@@ -114,7 +114,8 @@ MISTAKES = {
         "did you mean switched?",
     ),
     "unknown attention": (
-        "models/tiny", "kind: gqa", "kind: mha", 9, "layers.0.attention.kind", "expected one of gqa, mla, mamba2, gated_delta_net",
+        "models/tiny", "kind: gqa", "kind: mha", 9, "layers.0.attention.kind",
+        "expected one of gqa, mla, mamba2, gated_delta_net",
     ),
     "unknown grade": (
         "models/tiny", 'vocab: {ref: "Acme model card", grade: published}', "vocab: {ref: card, grade: sure}", 13,
