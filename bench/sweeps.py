@@ -88,7 +88,8 @@ class Decode:
                 piece.batch,
                 piece.context,
             )
-            run_jobs(_decode, (*arguments, 1), piece.batch.size, parallel)
+            one_token, no_drafts, tokens_per_step = 1, 0, 1.0
+            run_jobs(_decode, (*arguments, one_token, no_drafts, tokens_per_step), piece.batch.size, parallel)
         return self.cells
 
     def run_fresh(self, parallel: bool) -> int:

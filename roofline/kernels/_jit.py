@@ -99,7 +99,7 @@ def kernel(function):
 
 
 def inlined(function):
-    """A building block put into its one caller before compilation: half the work of compiling both."""
+    """A building block put into its one caller, or two, before compilation: half the work of compiling both."""
     return numba.njit(error_model="numpy", nogil=True, inline="always")(function)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import inlined, kernel
 from roofline.layout import Attention
 
 GQA, MLA, LINEAR = int(Attention.GQA), int(Attention.MLA), int(Attention.LINEAR)
@@ -15,7 +15,7 @@ def kv_heads_per_rank(layer, tp):
     return max(1, layer.kv_heads // tp)
 
 
-@kernel
+@inlined
 def gqa_coefficients(layer, sequences, new, tp, core):
     """Core of GQA: FLOP per pair; bytes = fixed + per_seen * seen: equation (4)."""
     heads, both = layer.heads // tp, layer.head_dim + layer.v_head

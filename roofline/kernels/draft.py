@@ -72,29 +72,20 @@ def tally_drafts(k, total, tallies, model, layers, machine, kit, deployment, seq
 
 
 @kernel
-def drafted_step_times(step, time, late, base, start, end, hops, flights, model, deployment):
-    """As `sweep.step_times`, with what comes `late`, on the last stage after its layers, at each context [s]."""
+def drafted_step_times(step, time, late, drafts, base, start, end, hops, flights, model, deployment):
+    """As `sweep.step_times`, with `drafts` passes of `late` seconds each after the layers of the last stage."""
     rho, tail = pipeline_shares(model, deployment)
     for c in range(step.size):
-        layers, last = base + time[c], end + late[c]
+        layers, last = base + time[c], end + drafts * late[c]
         slowest = max(start + rho * layers, tail * layers + last)
         whole = start + layers + last
         step[c] = max(whole + hops, flights * slowest) if deployment.pp > 1 else whole
 
 
 @kernel
-def repeat(late, n, drafts, detail):
-    """Multiply what was summed over the layers of one draft pass by the number of passes."""
+def add_rows(acc, late, n, drafts, detail):
+    """Add what was summed over one draft pass, `drafts` times, to what was summed over the check."""
     for row in range(summed_rows(detail)):
         if row != A_CACHE:
             for c in range(n):
-                late[row, c] *= drafts
-
-
-@kernel
-def add_rows(acc, late, n, detail):
-    """Add what was summed over draft passes to what was summed over the check."""
-    for row in range(summed_rows(detail)):
-        if row != A_CACHE:
-            for c in range(n):
-                acc[row, c] += late[row, c]
+                acc[row, c] += drafts * late[row, c]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.collectives import all_gather, all_reduce, exchange_copies, exchange_time
 from roofline.kernels.moe import expert_load
 from roofline.kernels.ops import add_collective, add_gated, add_gemm, add_operation, add_traffic, ceil_div
@@ -24,7 +24,7 @@ _DISPATCH, _COMBINE, _REDUCE = (
 )
 
 
-@kernel
+@inlined
 def add_dense(tally, layer, hidden, rows, machine, kit, deployment):
     """Add a dense feed-forward and the all-reduce after it."""
     tp = deployment.tp
@@ -66,7 +66,7 @@ def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, pro
     _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt)
 
 
-@kernel
+@inlined
 def _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt):
     tp, dp = deployment.tp, deployment.dp
     size = rows * model.hidden * kit.w_reduce

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.attention import GQA, LINEAR, MLA, NO_ATTENTION, kv_heads_per_rank
 from roofline.kernels.linear import add_scan, convolved_channels, linear_columns
 from roofline.kernels.ops import add_gemm
@@ -14,7 +14,7 @@ from roofline.layout import Operation
 _IN, _QUERY, _OUT = np.int64(Operation.PROJECT_IN), np.int64(Operation.PROJECT_QUERY), np.int64(Operation.PROJECT_OUT)
 
 
-@kernel
+@inlined
 def query_width(layer, tp):
     """Elements per token that are rotated (query and key) or, in linear attention, convolved."""
     heads = layer.heads // tp
@@ -27,7 +27,7 @@ def query_width(layer, tp):
     return 0
 
 
-@kernel
+@inlined
 def gate_width(layer, tp):
     """Elements per token of the output gate of an attention."""
     if layer.attention == LINEAR or (layer.attention == GQA and layer.gated == 1):
@@ -73,7 +73,7 @@ def attention_params(layer, hidden, tp):
     return size
 
 
-@kernel
+@inlined
 def add_projections(tally, layer, hidden, sequences, new, kit, tp, prompt, bandwidth):
     """Add the projections into and out of attention, those of its indexer, and the scan of linear attention."""
     heads, rows, part = layer.heads // tp, sequences * new, kit.attn

@@ -25,7 +25,7 @@ from roofline.kernels.contexts import (
     ROWS,
 )
 from roofline.kernels.cores import sum_cores
-from roofline.kernels.draft import add_rows, drafted_step_times, repeat, tally_drafts
+from roofline.kernels.draft import add_rows, drafted_step_times, tally_drafts
 from roofline.kernels.memory import capacity_bytes, stage_share, sum_caches, weight_bytes, work_bytes
 from roofline.kernels.ops import PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
@@ -150,7 +150,6 @@ def decode_cells(
                 late, drafted, draft_top, draft_end, layers, machine, kit, deployment, tile, sequences, _ONE, DECODE,
                 detail,
             )  # fmt: skip
-            repeat(late, size, drafts, detail)
         step = out[slots[V_STEP], i, b, start:stop] if slots[V_STEP] >= 0 else times[0, :size]
         step_times(
             step, acc, late, _TIME, drafts, k[K_LAYERS], k[K_FIRST], k[K_LAST], k[K_HOPS], flights, model, deployment
@@ -165,7 +164,7 @@ def decode_cells(
             else:
                 copy(serial, step)
         if drafts > 0:
-            add_rows(acc, late, size, detail)
+            add_rows(acc, late, size, drafts, detail)
         _write_cells(
             out, slots, bound, i, b, start, acc, k, total, first, last, step, times[1, :size],
             machine, kit, deployment, batch, flights, group, per_step,
@@ -178,12 +177,12 @@ def decode_cells(
 def step_times(step, acc, late, of, drafts, base, start, end, hops, flights, model, deployment):
     """Time of a decode step at each context of a tile: one pass, or the slowest stage `flights` times over: (15).
 
-    step : float64[n]   written [s].   acc, late : accumulators of the layers, and of draft passes after the last stage,
-       read where there are `drafts`; `of` is the row that is meant, beside `base` [s].
+    step : float64[n]   written [s].   acc : accumulator whose row `of` has the layers, beside `base` [s].
+    late : the same of one draft pass, read where there are `drafts`.
     start, end, hops : before and after the layers, and between stages [s].
     """
     if drafts > 0:
-        drafted_step_times(step, acc[of], late[of], base, start, end, hops, flights, model, deployment)
+        drafted_step_times(step, acc[of], late[of], drafts, base, start, end, hops, flights, model, deployment)
         return
     time = acc[of]
     if deployment.pp == 1:
