@@ -16,7 +16,6 @@ from roofline.kernels.attention import (
 )
 from roofline.kernels.contexts import (
     A_ALL_PAIRS,
-    A_ALL_SEEN,
     A_CACHE,
     A_COMPUTE,
     A_LATENCY,
@@ -161,10 +160,13 @@ def sum_mla(acc, tally, layer, contexts, sequences, new, tp, core, kit, bandwidt
             acc[A_TIME, c] += count * min(absorbed, expanded + max(e_c * all_pairs, e_0 + e_m * contexts[c]))
         return
     see(acc, _PAIRS, contexts, layer, layer.selected, new, _APART)
-    see(acc, _ALL_PAIRS, contexts, layer, _ALL, new, _APART)
+    masked = _PAIRS  # row of what the expanded form works on
+    if layer.selected > 0:
+        masked = _ALL_PAIRS
+        see(acc, masked, contexts, layer, _ALL, new, _APART)
     for c in range(contexts.size):
         pairs, seen = acc[A_PAIRS, c], acc[A_SEEN, c]
-        every, whole = acc[A_ALL_PAIRS, c], acc[A_ALL_SEEN, c]
+        every, whole = acc[masked, c], acc[masked + 1, c]
         absorbed = a_once + max(a_c * pairs, a_0 + a_m * seen)
         expanded = e_latency + max(x_c * whole, x_0 + x_m * whole) + max(e_c * every, e_0 + e_m * whole)
         acc[A_TIME, c] += count * min(absorbed, expanded)
@@ -174,7 +176,7 @@ def sum_mla(acc, tally, layer, contexts, sequences, new, tp, core, kit, bandwidt
     up_peak, up_size = tally[PEAK] + (q_flop + v_flop) / part.flop_per_s, tally[MOVED] + q_size + v_size
     for c in range(contexts.size):
         pairs, seen = acc[A_PAIRS, c], acc[A_SEEN, c]
-        every, whole = acc[A_ALL_PAIRS, c], acc[A_ALL_SEEN, c]
+        every, whole = acc[masked, c], acc[masked + 1, c]
         ac, am = a_c * pairs, a_0 + a_m * seen
         ec, em = e_c * every, e_0 + e_m * whole
         xc, xm = x_c * whole, x_0 + x_m * whole

@@ -77,9 +77,11 @@ def _axis_load(extent, whole):
 def torus_exchange_share(machine, n):
     """Share of its links' rate at which an accelerator can send to all of n alike: the busiest axis decides.
 
-    A message crosses a quarter of each axis on the mean.
+    A message to any place of the box, the own one included, crosses a quarter of each axis on the mean; what is sent
+    goes to the others alone, which are farther.
     """
     i, j, k = box_of(machine, n)
+    places = i * j * k
     load = max(_axis_load(i, machine.axis_x), _axis_load(j, machine.axis_y))
     load = max(load, _axis_load(k, machine.axis_z))
-    return 1.0 / (load * links_of_axes(machine)) if load > 0.0 else 1.0
+    return (places - 1) / (places * load * links_of_axes(machine)) if load > 0.0 else 1.0

@@ -76,19 +76,8 @@ def state_ignores_context(setup: Setup, batches: Sequence[int], contexts: Sequen
         require("a state does not grow", same, run[variable], first)
 
 
-def is_a_lone_ring_of_three(setup: Setup) -> bool:
-    """Where the quarter of a side that (13) lets a message cross is less than the one link it cannot do without."""
-    machine = setup.machine
-    return machine["mesh"] == Topology.TORUS and (machine["axis_x"], machine["axis_y"]) == (3, 1)
-
-
 def a_switch_is_never_slower(setup: Setup, run: Runner) -> None:
-    """No mesh and no torus beats a switched domain whose accelerators have the same bytes/s, hops and fixed times.
-
-    A lone ring of three is left out.
-    """
-    if is_a_lone_ring_of_three(setup):
-        return
+    """No mesh and no torus beats a switched domain whose accelerators have the same bytes/s, hops and fixed times."""
     switched = run(setup.on(mesh=int(Topology.SWITCHED)))
     wired = run(setup)
     at_least("a switch is never slower", wired.step, switched.step)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hypothesis import settings
+
 from roofline.layout import NO_WINDOW, Attention, Topology
 from roofline.testing.layers import chunked, gqa, linear, mla, seeing_all, selecting, windowed
 from roofline.testing.records import Setup
+
+PATIENT = settings(max_examples=4 * settings.default.max_examples)
+"""For tests that must reach what few examples go through: what is drawn differs with every change of source."""
 
 ATTENTIONS = {
     "window": (gqa(windowed()), ["windowed"]),

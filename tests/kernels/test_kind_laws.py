@@ -27,6 +27,7 @@ from roofline.testing.strategies import (
     setups,
     tori,
 )
+from tests.kernels.branches import PATIENT
 
 Reach = Callable[[str], None]
 BATCHES, CONTEXTS = ascending(batches()), ascending(contexts(shortest=9))
@@ -75,6 +76,7 @@ def test_a_new_chunk_begins_with_nothing_to_read(reach: Reach, setup: Setup, bat
 
 
 @pytest.mark.reaches("window", "chunk", "selection", "own indexer")
+@PATIENT
 @given(setups(), BATCHES, CONTEXTS, new_token_counts())
 def test_seeing_less_is_never_slower(
     reach: Reach, setup: Setup, batch: list[int], context: list[int], new_tokens: int

@@ -32,6 +32,7 @@ from roofline.testing.strategies import (
     setups,
     wild_setups,
 )
+from tests.kernels.branches import PATIENT
 from tests.oracle import largest_batch
 
 Reach = Callable[[str], None]
@@ -242,6 +243,7 @@ def attending(draw: st.DrawFn, attention: st.SearchStrategy[Plain]) -> Setup:
 
 
 @pytest.mark.reaches("tp", "indexed")
+@PATIENT
 @given(attending(mla()))
 def test_mla_cache_does_not_shrink_with_tp(reach: Reach, setup: Setup) -> None:
     """The latent is shared by all heads, so every rank keeps all of it; and all of what an indexer keeps."""
@@ -252,6 +254,7 @@ def test_mla_cache_does_not_shrink_with_tp(reach: Reach, setup: Setup) -> None:
 
 
 @pytest.mark.reaches("split", "replicated", "indexed")
+@PATIENT
 @given(attending(gqa()))
 def test_kv_heads_split_until_one_is_left_then_replicate(reach: Reach, setup: Setup) -> None:
     """GQA caches shrink with tp up to the number of KV heads and not past it; the cache of an indexer does not."""

@@ -27,7 +27,7 @@ from roofline.testing.strategies import (
     tori,
     wild_setups,
 )
-from tests.kernels.branches import ATTENTIONS, DRAFT_BRANCHES, TORUS_BRANCHES, branches_of
+from tests.kernels.branches import ATTENTIONS, DRAFT_BRANCHES, PATIENT, TORUS_BRANCHES, branches_of
 from tests.oracle import decode, memory_of, prefill
 
 RTOL = 1e-12
@@ -184,12 +184,14 @@ def test_each_attention_agrees_with_the_oracle(reach: Reach, kind: str, data: st
 
 
 @pytest.mark.reaches(*TORUS_BRANCHES)
+@PATIENT
 @given(setups(routed=True, wiring=tori()), st.lists(batches(), min_size=1, max_size=3), contexts())
 def test_tori_agree_with_the_oracle(reach: Reach, setup: Setup, batch: list[int], context: int) -> None:
     agree_on_decode([setup, idealised(setup)], batch, [context], 1, reach)
 
 
 @pytest.mark.reaches("legal", *DRAFT_BRANCHES)
+@PATIENT
 @given(
     setups(of=models(drafts=True)),
     batches(),

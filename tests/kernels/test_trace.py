@@ -13,6 +13,7 @@ from roofline.kernels.explain import trace_pass
 from roofline.layout import Operation
 from roofline.testing.records import pack
 from roofline.testing.strategies import DecodeCell, PrefillCell, decode_cells, prefill_cells, setups
+from tests.kernels.branches import PATIENT
 from tests.oracle import decode, operations_of
 
 OPERATION_OF = {
@@ -88,6 +89,7 @@ def reach_all(reach: Callable[[str], None], traced: Figures) -> None:
 
 
 @pytest.mark.reaches(*(operation.name for operation in Operation))
+@PATIENT
 @given(decode_cells())
 def test_decode_trace_agrees_with_the_oracle(reach: Callable[[str], None], cell: DecodeCell) -> None:
     arguments = cell.setup.model, cell.setup.machine, cell.setup.kit, cell.setup.deployment
@@ -96,6 +98,7 @@ def test_decode_trace_agrees_with_the_oracle(reach: Callable[[str], None], cell:
 
 
 @pytest.mark.reaches(*(operation.name for operation in Operation if operation != Operation.JOIN_DRAFT))
+@PATIENT
 @given(prefill_cells(setups(fidelity="kernel")))
 def test_prefill_trace_agrees_with_the_oracle(reach: Callable[[str], None], cell: PrefillCell) -> None:
     new_tokens = min(cell.chunk, cell.isl - cell.cached)

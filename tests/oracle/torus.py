@@ -52,5 +52,7 @@ def torus_hops(machine: Plain, n: int) -> int:
 
 
 def torus_exchange_rate(machine: Plain, n: int) -> float:
-    """xup(n): each message crosses a quarter of every side on the mean; the busiest axis sets the rate."""
-    return 1.0 / max(side / 4 / (count * link_rate(machine)) for side, count in links(machine, n))
+    """xup(n): the busiest axis sets the rate; to the other places of the box it is farther than to all of them."""
+    places = prod(box(machine, n))
+    busiest = max(side / 4 / (count * link_rate(machine)) for side, count in links(machine, n))
+    return 1.0 / (busiest * places / (places - 1))
