@@ -193,12 +193,14 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
     from roofline.report.plots import basis_line
     from roofline.report.tables import Table
 
-    labels = [c for c in rows.columns if c.name in ds.coords and c.name not in DEGREES]
+    labels = [c for c in rows.columns if c.name in ds.coords and c.name not in (*DEGREES, "power_unknown")]
     same = [c for c in labels if len(rows) and (c.values == c.values[0]).all()]
     varying = [c for c in labels if not any(c is other for other in same)]
     shown = Table((*varying, *(c for c in rows.columns if c.name in SHOWN)), rows.attrs)
     title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
-    footer = "\n".join([*_limits(ds), basis_line(rows.attrs)]) + ("" if out is None else f"\nwritten to {out}")
+    footer = "\n".join([*_limits(ds), *_undisclosed(ds), basis_line(rows.attrs)]) + (
+        "" if out is None else f"\nwritten to {out}"
+    )
     if not (ds["limit"].values == 0).any():
         print("No cell runs; the reasons are under the table.")
     importance = (*(c.name for c in varying), *IMPORTANCE)
@@ -209,6 +211,14 @@ def _fact(name: str, value: Any) -> str:
     if name in LABELS:
         return f"{LABELS[name]}: {str(value).replace(',', ', ')}"
     return f"{name} {value}"
+
+
+def _undisclosed(ds: xr.Dataset) -> list[str]:
+    """A line for each system whose watts are not known: why it has no power and no energy."""
+    if "power_unknown" not in ds.coords:
+        return []
+    said = zip(ds["system"].values.flat, ds["power_unknown"].values.flat, strict=True)
+    return [f"{system}: no power or energy, {reason}" for system, reason in said if reason]
 
 
 def _limits(ds: xr.Dataset) -> list[str]:

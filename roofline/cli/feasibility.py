@@ -10,7 +10,13 @@ from roofline.cli import options as opt
 from roofline.cli.numbers import names, whole_numbers
 from roofline.errors import InputError
 
-SHOWN = {"model": "model", "system": "system", "accelerators": "GPUs", "deployment": "deployment", "recipe": "recipe"}
+SHOWN = {
+    "model": "model",
+    "system": "system",
+    "accelerators": "accelerators",
+    "deployment": "deployment",
+    "recipe": "recipe",
+}
 
 
 def feasibility(

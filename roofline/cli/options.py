@@ -66,7 +66,11 @@ Drafts = Annotated[
 ]
 Acceptance = Annotated[
     str | None,
-    typer.Option("--acceptance", metavar="A[,...]", help="Chance that each draft is kept, e.g. 0.8,0.6."),
+    typer.Option(
+        "--acceptance",
+        metavar="A[,...]",
+        help="Chance that a draft is kept, given that those before it were, e.g. 0.8,0.6; one value stands for all.",
+    ),
 ]
 Out = Annotated[
     Path | None,

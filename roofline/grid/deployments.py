@@ -44,5 +44,38 @@ def _degrees(model: Model, system: System, reach: int) -> Iterator[Degrees]:
                     yield tp, pp, dp, ep, stage // ep
 
 
+def every_shape(model: Model, system: System) -> Deployments:
+    """All that can be legal of replicas that hold a model in few accelerators, in order of the accelerators they take.
+
+    tp: every degree that the heads allow, within a scale-up domain; pp: every number of stages that leaves none of
+    them short, up to one layer a stage; dp, with experts only, by powers of two, experts whole or sliced.
+    """
+    reach = system.accelerators * system.max_systems
+    degrees = [tp for tp in range(1, min(reach, system.scale_up.domain) + 1) if _splits(model, tp)]
+    layers = model.layer_count
+    stages = sorted({-(-layers // per_stage) for per_stage in range(1, layers + 1)})
+    rows: list[Degrees] = []
+    for tp in degrees:
+        for pp in stages:
+            for dp in _powers(reach // (tp * pp)) if model.is_moe else [1] * (tp * pp <= reach):
+                rows += (
+                    [(tp, pp, dp, ep, tp * dp // ep) for ep in dict.fromkeys((tp * dp, 1))]
+                    if model.is_moe
+                    else [(tp, pp, 1, 1, tp)]
+                )
+    return Deployments(tuple(sorted(rows, key=lambda row: (row[0] * row[1] * row[2], row[1]))))
+
+
+def _splits(model: Model, tp: int) -> bool:
+    """Whether the heads of every layer divide over tp."""
+    for row in model.layers:
+        if row.attention is None:
+            continue
+        heads, kv_heads = row.attention.head_counts
+        if heads % tp or (kv_heads % tp and tp % kv_heads):
+            return False
+    return True
+
+
 def _powers(most: int) -> list[int]:
     return [1 << n for n in range(most.bit_length()) if 1 << n <= most]

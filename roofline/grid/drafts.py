@@ -47,7 +47,7 @@ class Drafts:
 def drafts_of(count: int, acceptance: Acceptance | None, new_tokens: int = 1) -> Drafts:
     """Checked drafts.
 
-    acceptance : one number for every position, or one for each; those beyond `count` are not used.
+    acceptance : one number for every position, or one for each.
     Raises `InputError` where the count is negative or not whole, an acceptance is missing or outside [0, 1], or
     new_tokens are given too.
     """
@@ -61,10 +61,12 @@ def drafts_of(count: int, acceptance: Acceptance | None, new_tokens: int = 1) ->
                 "model, text and position, so there is no default"
             )
         return Drafts()
+    if not number and not isinstance(acceptance, Iterable):
+        raise InputError("acceptance: given without drafts; give the number of drafts too")
     given = [acceptance] * number if isinstance(acceptance, Real) else list(acceptance)  # type: ignore[arg-type]
     for position, value in enumerate(given):
         if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
             raise InputError(f"acceptance[{position}]: {shown(value)} is not a share from 0 to 1")
-    if len(given) < number:
+    if len(given) != number:
         raise InputError(f"acceptance: {len(given)} positions for {number} drafts; give one for each")
-    return Drafts(number, tuple(float(value) for value in given[:number]))
+    return Drafts(number, tuple(float(value) for value in given))

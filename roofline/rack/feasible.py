@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from roofline.grid import axes
-from roofline.grid.deployments import candidates
+from roofline.grid.deployments import every_shape
 from roofline.grid.evaluate import Grid
 from roofline.grid.variables import LIMIT_FLAGS
 from roofline.layout import Limit
@@ -33,8 +33,9 @@ def feasibility(
     """Fewest accelerators on which a model decodes one sequence, for every model and system.
 
     models, systems : default all that can be named.   recipes : default those each model ships in.
-    context : tokens; for a model of a shorter context its longest.   progress : called with (pairs done, in all).
-    Returns a Dataset with dims (model, system): accelerators (NaN where no candidate deployment runs), recipe and
+    context : tokens.   progress : called with (pairs done, in all).
+    Tried is every tp that the heads allow, every number of stages, and for experts every dp that is a power of two.
+    Returns a Dataset with dims (model, system): accelerators (NaN where none of that runs), recipe and
     deployment of that one, and `limit`, the reason nearest to running. Of equally few accelerators the recipe that the
     model names first.
     Raises `InputError` as `roofline.decode`.
@@ -54,10 +55,10 @@ def feasibility(
         model, system = shapes[m], boxes[s]
         if progress is not None:
             progress(m * len(boxes) + s, len(shapes) * len(boxes))
-        grid = Grid(model, system, model.recipes if named is None else named, candidates(model, system), fidelity)
+        grid = Grid(model, system, model.recipes if named is None else named, every_shape(model, system), fidelity)
         records = grid.records()
         one = np.ones((records[-1].size, 1), dtype=np.int64)
-        found = decode_grid(*records, one, np.array([min(tokens, model.max_context)]), with_bound=False)["limit"][:, 0]
+        found = decode_grid(*records, one, np.array([tokens]), with_bound=False)["limit"][:, 0]
         group = np.tile(np.array(grid.deployments.accelerators), grid.shape[2])
         runs = np.flatnonzero(found[:, 0] == int(Limit.NONE))
         attributes = grid.attributes("output")

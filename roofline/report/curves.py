@@ -18,6 +18,7 @@ from roofline.report.plots import (
     put_ticks,
     shown_name,
     tokens,
+    why_none,
 )
 from roofline.report.tables import compact
 
@@ -78,7 +79,7 @@ def _curves(
     title: str,
 ) -> Figure:
     if not np.isfinite(ds[up].values).any():
-        raise InputError(f"no cell of {up} has a value: nothing fits or divides; see `limit`")
+        raise InputError(f"no cell of {up} has a value: {why_none(ds)}")
     canvas = figure(layout=None)
     import matplotlib as mpl
 

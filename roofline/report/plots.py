@@ -109,6 +109,7 @@ def basis_line(attrs: dict[str, Any]) -> str:
         (f"boundary {attrs['boundary']}") if "boundary" in attrs else "",
         (f"power {attrs['basis']}") if "basis" in attrs else "",
         (f"{attrs['token_basis']} tokens") if "token_basis" in attrs else "",
+        (f"{attrs['drafts']} drafts, {attrs['tokens_per_step']} tokens a step") if "drafts" in attrs else "",
         (f"roofline {attrs['roofline_version']}") if "roofline_version" in attrs else "",
     ]
     return "  ·  ".join(part for part in parts if part)
@@ -134,7 +135,7 @@ def heatmap(
     """
     values = ds[variable].transpose(rows, columns, y, x)
     if not np.isfinite(values.values).any():
-        raise InputError(f"no cell of {variable} has a value: nothing fits or divides; see `limit`")
+        raise InputError(f"no cell of {variable} has a value: {why_none(ds)}")
     canvas = figure(layout=None)
     import matplotlib as mpl
     from matplotlib.colors import LogNorm
@@ -325,6 +326,14 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
         if legend.get_window_extent().x1 <= canvas.bbox.x1 or columns == 1:
             return
         legend.remove()
+
+
+def why_none(ds: xr.Dataset) -> str:
+    """Why no cell of a result has a value, in words."""
+    codes = sorted({int(code) for code in ds["limit"].values.flat if code}) if "limit" in ds else []
+    said = reasons(ds["limit"]) if codes else {}
+    unknown = sorted({str(text) for text in ds["power_unknown"].values.flat if text}) if "power_unknown" in ds else []
+    return "; ".join([said[code] for code in codes] + unknown) or "nothing was computed"
 
 
 def reasons(limit: xr.DataArray) -> dict[int, str]:

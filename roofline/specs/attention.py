@@ -69,6 +69,11 @@ class GroupedQueryAttention(Record):
         return self
 
     @property
+    def head_counts(self) -> tuple[int, int]:
+        """(query heads, KV heads): what tensor parallelism divides."""
+        return self.heads, self.kv_heads
+
+    @property
     def v_width(self) -> int:
         """Value width per head."""
         return self.v_head_dim or self.head_dim
@@ -111,6 +116,11 @@ class LatentAttention(Record):
     sparse: Annotated[SparseSelection | None, Field(description="indexed sparse attention")] = None
 
     reach: ClassVar[None] = None
+
+    @property
+    def head_counts(self) -> tuple[int, int]:
+        """(query heads, 1): the latent cache is not divided."""
+        return self.heads, 1
 
     def projections(self, hidden: int) -> int:
         """Weights of the query, KV and output projections and of the indexer."""
@@ -155,6 +165,11 @@ class _Recurrent(Record):
     def shape(self) -> tuple[int, int, int, int]:
         """(value heads, key heads, key width, value width)."""
         raise NotImplementedError
+
+    @property
+    def head_counts(self) -> tuple[int, int]:
+        """(value heads, key heads): what tensor parallelism divides."""
+        return self.shape[:2]
 
     @property
     def norm_width(self) -> int:

@@ -93,6 +93,8 @@ def load_sheet(cls: type[S], source: Any, *, folders: Folders = None) -> S:
     if isinstance(source, Mapping):
         return _from_mapping(cls, source, folders)
     if isinstance(source, str) and is_name(source):
+        if issubclass(cls, Model) and source and not exists(cls, source, folders=folders) and hf.is_config(source):
+            return cast(S, hf.from_hf(Path(source)))  # a bare name may be a folder with a config.json
         return _from_file(cls, places.resolve(_kind(cls), source, folders).absolute(), folders)
     if isinstance(source, str | os.PathLike):
         if issubclass(cls, Model) and hf.is_config(source):

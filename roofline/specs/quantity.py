@@ -127,6 +127,6 @@ Pue = Annotated[float, Quantity("", 1.0, 10.0, remark="PUE is total over IT powe
 Coefficient = Annotated[float, Quantity("", 0.0, 1e3, open_low=True)]
 Skew = Annotated[float, Quantity("", 1.0, 1e3, remark="the fullest rank never holds less than its expectation")]
 Parameters = Annotated[float, Quantity("parameters", 1e6, 1e15, (("billions", 1e9),), (1e8, 1e13))]
-Count = Annotated[int, Quantity("", 1, math.inf, whole=True)]
-CountOrNone = Annotated[int, Quantity("", 0, math.inf, whole=True)]
+Count = Annotated[int, Quantity("", 1, 1e9, whole=True)]
+CountOrNone = Annotated[int, Quantity("", 0, 1e9, whole=True)]
 Year = Annotated[int, Quantity("", 1990, 2100, whole=True)]

@@ -19,7 +19,7 @@ def decode(**changes):
 def test_tokens_per_step_is_a_sum_over_runs_of_accepted_drafts() -> None:
     assert drafts_of(3, [0.8, 0.5, 0.25]).tokens_per_step == pytest.approx(1 + 0.8 + 0.4 + 0.1)
     assert drafts_of(2, 0.5).tokens_per_step == 1.75
-    assert drafts_of(1, [0.9, 0.1]).tokens_per_step == 1.9
+    assert drafts_of(1, [0.9]).tokens_per_step == 1.9
     assert drafts_of(0, None).tokens_per_step == 1.0
 
 
@@ -76,6 +76,8 @@ def test_drafts_take_room_from_sequences() -> None:
         ({"drafts": 2}, "acceptance: give the chance"),
         ({"drafts": -1}, "drafts: -1 is not a whole number from 0"),
         ({"drafts": 2, "acceptance": [0.8]}, "acceptance: 1 positions for 2 drafts"),
+        ({"drafts": 1, "acceptance": [0.8, 0.6]}, "acceptance: 2 positions for 1 drafts"),
+        ({"acceptance": 0.8}, "acceptance: given without drafts"),
         ({"drafts": 1, "acceptance": 1.2}, r"acceptance\[0\]: 1.2 is not a share"),
         ({"drafts": 1, "acceptance": [float("nan")]}, r"acceptance\[0\]: nan is not a share"),
         ({"drafts": 1, "acceptance": 0.5, "new_tokens": 2}, "drafts: give either drafts"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import roofline as rl
-from roofline.grid.deployments import candidates
+from roofline.grid.deployments import every_shape
 from roofline.layout import Limit
 from roofline.report.feasibility import feasibility_picture
 from tests.cli.conftest import Run, cli  # noqa: F401
@@ -15,7 +15,7 @@ from tests.cli.conftest import Run, cli  # noqa: F401
 def test_the_fewest_is_the_fewest() -> None:
     """Of all candidates that run by themselves, none takes fewer."""
     ds = rl.feasibility("deepseek-r1", "dgx-h200", context=8192)
-    rows = candidates(rl.Model.load("deepseek-r1"), rl.System.load("dgx-h200")).rows
+    rows = every_shape(rl.Model.load("deepseek-r1"), rl.System.load("dgx-h200")).rows
     names = ("tp", "pp", "dp", "ep", "moe_tp")
     alone = rl.decode(
         "deepseek-r1",
@@ -39,8 +39,20 @@ def test_where_nothing_runs_the_nearest_reason_is_given() -> None:
     assert ds["accelerators"].sel(model="qwen3-8b").item() == 1
 
 
-def test_a_model_of_short_context_is_asked_for_what_it_has() -> None:
-    assert rl.feasibility("gemma-2-27b", "dgx-h100", context=100_000)["accelerators"].item() >= 1
+def test_a_context_beyond_the_model_is_refused_as_everywhere() -> None:
+    ds = rl.feasibility("gemma-2-27b", "dgx-h100", context=100_000)
+    assert np.isnan(ds["accelerators"].item())
+    assert ds["limit"].item() == Limit.CONTEXT
+
+
+def test_weights_spread_over_small_memories() -> None:
+    """A model that powers of two and eight stages do not place: a stage a layer does."""
+    ds = rl.feasibility(["deepseek-r1", "phi-4"], "groq3-lpx", context=8192)
+    assert (ds["accelerators"] <= 2048).all()
+    tp, pp = (int(word[2:]) for word in ds["deployment"].sel(model="phi-4").item().split())
+    assert 40 % tp == 0
+    again = rl.decode("phi-4", "groq3-lpx", ds["recipe"].sel(model="phi-4").item(), tp=tp, pp=pp, batch=1, context=8192)
+    assert again["limit"].item() == Limit.NONE
 
 
 def test_the_picture_has_a_number_or_a_reason_in_every_cell() -> None:

@@ -151,7 +151,7 @@ MISTAKES = {
         "systems/box", "scale_out: {bytes_per_s: 5e10, hop_s: 2e-6}", "max_systems: 4", 1, "a replica may span 32",
         "without scale_out",
     ),
-    "zero count": ("models/tiny", "hidden: 1024", "hidden: 0", 2, "hidden = 0", "at least 1"),
+    "zero count": ("models/tiny", "hidden: 1024", "hidden: 0", 2, "hidden = 0", "a whole number from 1"),
     "heads do not group": (
         "models/tiny", "kv_heads: 4", "kv_heads: 5", 9, "layers.0.attention",
         "heads = 16 do not divide by kv_heads = 5",
