@@ -81,7 +81,8 @@ context). *State* is the fp32 state of recurrent layers, whatever the length.
 
 `roofline feasibility` finds the fewest accelerators that hold a model, in a recipe it ships in, and decode one
 sequence. Tried is every tp that the heads allow, every number of pipeline stages, and for experts every dp that is a
-power of two: few accelerators, not fast ones. FP4 and FP8 weights run on parts without that arithmetic too, widened: they still take fewer bytes.
+power of two: few accelerators, not fast ones. FP4 and FP8 weights run on parts without that arithmetic too, widened:
+they still take fewer bytes.
 
 ![Fewest accelerators of every model on every system](img/feasibility.png)
 

@@ -15,6 +15,7 @@ _HOMES = {
     "prefill": "roofline.grid",
     "largest_batch": "roofline.grid",
     "rollup": "roofline.rack",
+    "serve": "roofline.serving",
     "explain": "roofline.insight",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
@@ -24,19 +25,25 @@ _HOMES = {
     "Facility": "roofline.specs",
     "Recipe": "roofline.specs",
     "Efficiency": "roofline.specs",
+    "Stack": "roofline.specs",
+    "Workload": "roofline.serving",
+    "SLO": "roofline.serving",
     "InputError": "roofline.errors",
 }
 
-_MAKE_DATASETS = frozenset({"feasibility", "decode", "prefill", "rollup", "heatmap"})
+_MAKE_DATASETS = frozenset({"feasibility", "serve", "decode", "prefill", "rollup", "heatmap"})
 
 __all__ = [
+    "SLO",
     "Accelerator",
     "Efficiency",
     "Facility",
     "InputError",
     "Model",
     "Recipe",
+    "Stack",
     "System",
+    "Workload",
     "__version__",
     "decode",
     "explain",
@@ -45,6 +52,7 @@ __all__ = [
     "largest_batch",
     "prefill",
     "rollup",
+    "serve",
 ]
 
 if TYPE_CHECKING:
@@ -53,7 +61,8 @@ if TYPE_CHECKING:
     from roofline.insight.explain import explain
     from roofline.rack import feasibility, rollup
     from roofline.report import heatmap
-    from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, System
+    from roofline.serving import SLO, Workload, serve
+    from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, Stack, System
 
 
 def __getattr__(name: str) -> Any:

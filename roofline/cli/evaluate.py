@@ -187,8 +187,8 @@ def table_document(kind: Any, rows: Table, out: Path | None) -> Any:
     return TableDocument(kind=kind, provenance=rows.attrs, columns=columns, rows=list(rows.rows()), file=file)
 
 
-def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
-    """Print a table with what is the same in every row above it."""
+def show(rows: Table, ds: xr.Dataset, out: Path | None, headers: dict[str, str] = SHOWN) -> None:
+    """Print a table with what is the same in every row above it.   headers : the variables it has room for."""
     from roofline.cli.output import print_table
     from roofline.report.plots import basis_line
     from roofline.report.tables import Table
@@ -196,15 +196,15 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None) -> None:
     labels = [c for c in rows.columns if c.name in ds.coords and c.name not in (*DEGREES, "power_unknown")]
     same = [c for c in labels if len(rows) and (c.values == c.values[0]).all()]
     varying = [c for c in labels if not any(c is other for other in same)]
-    shown = Table((*varying, *(c for c in rows.columns if c.name in SHOWN)), rows.attrs)
+    shown = Table((*varying, *(c for c in rows.columns if c.name in headers)), rows.attrs)
     title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
     footer = "\n".join([*_limits(ds), *_undisclosed(ds), basis_line(rows.attrs)]) + (
         "" if out is None else f"\nwritten to {out}"
     )
     if not (ds["limit"].values == 0).any():
         print("No cell runs; the reasons are under the table.")
-    importance = (*(c.name for c in varying), *IMPORTANCE)
-    print_table(shown, title=title, footer=footer, headers=SHOWN | LABELS, importance=importance)
+    importance = (*(c.name for c in varying), *IMPORTANCE, *headers)
+    print_table(shown, title=title, footer=footer, headers=headers | LABELS, importance=importance)
 
 
 def _fact(name: str, value: Any) -> str:

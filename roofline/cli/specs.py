@@ -27,7 +27,8 @@ _NAME = re.compile(r"^name:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 @app.command("list")
 def list_sheets(
     kind: Annotated[
-        str | None, typer.Argument(help="accelerator, system, facility, efficiency, model or recipe; default all.")
+        str | None,
+        typer.Argument(help="accelerator, system, facility, efficiency, model, recipe or stack; default all."),
     ] = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,

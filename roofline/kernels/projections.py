@@ -6,7 +6,7 @@ import numpy as np
 
 from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.attention import GQA, LINEAR, MLA, NO_ATTENTION, kv_heads_per_rank
-from roofline.kernels.linear import add_scan, convolved_channels, linear_columns
+from roofline.kernels.linear import convolved_channels, linear_columns
 from roofline.kernels.ops import add_gemm
 from roofline.kernels.sparse import add_index_projections, index_params
 from roofline.layout import Operation
@@ -74,15 +74,13 @@ def attention_params(layer, hidden, tp):
 
 
 @inlined
-def add_projections(tally, layer, hidden, sequences, new, kit, tp, prompt, bandwidth):
-    """Add the projections into and out of attention, those of its indexer, and the scan of linear attention."""
-    heads, rows, part = layer.heads // tp, sequences * new, kit.attn
+def add_projections(tally, layer, hidden, rows, kit, tp, bandwidth):
+    """Add the projections into and out of attention, and those of its indexer."""
+    heads, part = layer.heads // tp, kit.attn
     add_gemm(tally, _IN, hidden, first_projection_width(layer, tp), rows, part, bandwidth)
     if layer.attention == MLA and layer.q_lora > 0:
         query = heads * (layer.qk_nope + layer.qk_rope)
         add_gemm(tally, _QUERY, layer.q_lora, query, rows, part, bandwidth)
     if layer.index_heads > 0:
         add_index_projections(tally, layer, hidden, rows, part, bandwidth)
-    if layer.attention == LINEAR:
-        add_scan(tally, layer, sequences, new, tp, kit, prompt, bandwidth)
     add_gemm(tally, _OUT, heads * layer.v_head, hidden, rows, part, bandwidth)

@@ -9,6 +9,7 @@ from roofline.kernels.attention import GQA, LINEAR, NO_ATTENTION
 from roofline.kernels.collectives import all_gather, all_reduce, hand_over
 from roofline.kernels.contexts import A_SERIAL, A_TIME
 from roofline.kernels.feedforward import add_dense, add_experts
+from roofline.kernels.linear import add_scan
 from roofline.kernels.ops import (
     COMPUTE,
     LATENCY,
@@ -94,12 +95,22 @@ def clear_tally(tally):
 @kernel
 def layer_tally(tally, layer, model, machine, kit, deployment, sequences, new, tokens, prompt):
     """Tally one layer of a kind, apart from what depends on the context (the attention core)."""
+    rows_tally(tally, layer, model, machine, kit, deployment, sequences * new, tokens, prompt)
+    if layer.attention == LINEAR:
+        add_scan(tally, layer, sequences, new, deployment.tp, kit, prompt, machine.bytes_per_s)
+
+
+@kernel
+def rows_tally(tally, layer, model, machine, kit, deployment, rows, tokens, prompt):
+    """Tally what one layer does to its rows, whichever sequences they are of: all but cores, scans and scores.
+
+    tokens : that meet the experts.   prompt : experts are exchanged as in a prefill pass.
+    """
     clear_tally(tally)
-    rows = sequences * new
     tp, hidden, bandwidth = deployment.tp, model.hidden, machine.bytes_per_s
     kernels = 0
     if layer.attention != NO_ATTENTION:
-        add_projections(tally, layer, hidden, sequences, new, kit, tp, prompt, bandwidth)
+        add_projections(tally, layer, hidden, rows, kit, tp, bandwidth)
         fixed, sending = all_reduce(machine, tp, rows * hidden * kit.w_reduce)
         add_collective(tally, _REDUCE, fixed, sending)
         kernels += layer.norms + (2 if layer.attention == LINEAR else 1)

@@ -6,5 +6,6 @@ from roofline.specs.load import list_specs
 from roofline.specs.model import Model
 from roofline.specs.recipe import Recipe
 from roofline.specs.records import Source
+from roofline.specs.stack import Stack
 
-__all__ = ["Accelerator", "Efficiency", "Facility", "Model", "Recipe", "Source", "System", "list_specs"]
+__all__ = ["Accelerator", "Efficiency", "Facility", "Model", "Recipe", "Source", "Stack", "System", "list_specs"]

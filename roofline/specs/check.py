@@ -32,6 +32,8 @@ _TELLING_FIELDS: dict[str, Kind] = {
     "memory": "accelerator",
     "hidden": "model",
     "collectives": "efficiency",
+    "framework": "stack",
+    "sequence_s": "stack",
 }
 """A field that only one kind of sheet has, for a file outside the usual folders."""
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from roofline.errors import InputError, unknown_name
 
-Kind = Literal["accelerator", "system", "facility", "efficiency", "model", "recipe"]
+Kind = Literal["accelerator", "system", "facility", "efficiency", "model", "recipe", "stack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 ENVIRONMENT = "ROOFLINE_SPECS"
@@ -26,6 +26,7 @@ FOLDERS: dict[Kind, tuple[str, str]] = {
     "efficiency": ("hardware_specs/efficiency", "efficiency"),
     "model": ("model_specs", "models"),
     "recipe": ("model_specs/recipes", "recipes"),
+    "stack": ("hardware_specs/stacks", "stacks"),
 }
 
 SUFFIXES = (".yaml", ".yml")

@@ -26,6 +26,7 @@ from roofline.specs.parse import NotYaml, Positions, parse
 from roofline.specs.recipe import Recipe
 from roofline.specs.records import Folders, Sheet
 from roofline.specs.shipped import doubled
+from roofline.specs.stack import Stack
 
 __all__ = ["CLASSES", "REFERENCES", "exists", "is_name", "list_specs", "load_sheet", "read", "unknown_name"]
 
@@ -36,6 +37,7 @@ CLASSES: dict[Kind, type[Sheet]] = {
     "efficiency": Efficiency,
     "model": Model,
     "recipe": Recipe,
+    "stack": Stack,
 }
 
 REFERENCES: dict[type[Sheet], dict[str, type[Sheet]]] = {
@@ -65,7 +67,7 @@ _loaded: dict[tuple[type[Sheet], Path], tuple[RawSheet, tuple[Sheet, ...], Sheet
 def list_specs(kind: str, *, folders: Folders = None) -> list[str]:
     """Ids of all sheets of a kind, sorted: the user's and the built-in ones.
 
-    kind : accelerator, system, facility, efficiency, model or recipe.
+    kind : accelerator, system, facility, efficiency, model, recipe or stack.
     Raises `roofline.errors.InputError` for another kind.
     """
     plurals = {"facilities": "facility", **{f"{name}s": name for name in KINDS}}

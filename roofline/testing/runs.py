@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roofline.kernels.mixed import mixed_grid
 from roofline.kernels.outputs import VARIABLES, Var
 from roofline.kernels.prefill import prefill_grid
 from roofline.kernels.sweep import decode_grid
@@ -109,3 +110,47 @@ def run_prefill(
         parallel=parallel,
     )
     return Run(out["values"], out["limit"], out["bound"])
+
+
+@dataclass(frozen=True)
+class MixedRun:
+    """Steps with a chunk of a prompt beside the decoding sequences, [config, batch, context, chunk context].
+
+    step, peak, moved : s, s at dense peak and B of the micro-batch with the chunk; NaN where `limit` is not 0.
+    decode : the step without the chunk [s], [config, batch, context].   limit : int8[...].
+    """
+
+    step: Array
+    decode: Array
+    peak: Array
+    moved: Array
+    limit: Array
+
+    @property
+    def ran(self) -> Array:
+        """Cells that have a value."""
+        result: Array = self.limit == 0
+        return result
+
+
+def run_mixed(
+    of: Records | Setup | Sequence[Setup],
+    batches: Sequence[int] | Array,
+    contexts: Sequence[int],
+    chunk: int,
+    chunk_contexts: Sequence[int],
+    new_tokens: int = 1,
+    parallel: bool = False,
+) -> MixedRun:
+    """Mixed steps of every setup. chunk : tokens of the prompt computed.   chunk_contexts : from `chunk` up."""
+    records = _records(of)
+    out = mixed_grid(
+        *records.arguments(),
+        batch=_batches(batches, records.configs.size),
+        context=np.asarray(contexts, dtype=np.int64),
+        new_tokens=new_tokens,
+        chunk=chunk,
+        chunk_context=np.asarray(chunk_contexts, dtype=np.int64),
+        parallel=parallel,
+    )
+    return MixedRun(out["step"], out["decode"], out["peak"], out["moved"], out["limit"])

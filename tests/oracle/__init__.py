@@ -7,7 +7,18 @@ dict of everything, down to each operation.
 """
 
 from tests.oracle.limits import largest_batch, limit_of, memory_of
+from tests.oracle.mixed import mixed
 from tests.oracle.records import as_plain, plain_case
 from tests.oracle.steps import decode, operations_of, prefill
 
-__all__ = ["as_plain", "decode", "largest_batch", "limit_of", "memory_of", "operations_of", "plain_case", "prefill"]
+__all__ = [
+    "as_plain",
+    "decode",
+    "largest_batch",
+    "limit_of",
+    "memory_of",
+    "mixed",
+    "operations_of",
+    "plain_case",
+    "prefill",
+]

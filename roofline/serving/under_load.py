@@ -1,0 +1,203 @@
+"""Serving requests from a deployment: time to first token, time per token, throughput and energy under load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from roofline.errors import InputError
+from roofline.grid import axes
+from roofline.grid.evaluate import Grid
+from roofline.grid.variables import LIMIT_FLAGS
+from roofline.serving.deployed import deployed
+from roofline.serving.queueing import open_loop
+from roofline.serving.replica import closed_loop
+from roofline.serving.service import Open, Requests, number
+from roofline.serving.workload import Workload
+from roofline.specs.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from roofline.serving.deployed import Deployed
+
+_DIMS = ("model", "system", "recipe", "deployment")
+
+_MEANS = {
+    "ttft": ("s", "mean time to first token (TTFT)"),
+    "tpot": ("s", "mean time per output token of a request (TPOT)"),
+    "request_latency": ("s", "mean time of a request of mean length"),
+    "batch": ("1", "mean sequences decoding in one replica"),
+    "request_rate": ("1/s", "requests a second of one replica"),
+    "output_tokens_per_s": ("1/s", "output tokens a second of one replica"),
+    "tokens_per_s_per_gpu": ("1/s", "output tokens a second per accelerator"),
+    "tokens_per_s_per_user": ("1/s", "output tokens a second of one sequence once it decodes"),
+    "power": ("W", "mean draw of one accelerator"),
+    "joules_per_token": ("J", "energy per output token, prompts included, accelerators only"),
+}
+_SPREAD = {
+    "ttft_p50": ("s", "median time to first token"),
+    "ttft_p99": ("s", "time to first token that 99 % of requests stay below"),
+    "tpot_p99": ("s", "time per output token that 99 % of requests stay below"),
+    "load": ("1", "rate over the largest that the replica sustains"),
+}
+
+
+def serve(
+    models: axes.SheetLike,
+    systems: axes.SheetLike,
+    recipes: axes.SheetLike | None = None,
+    *,
+    workload: Workload | Mapping[str, Any] | str | PathLike[str],
+    concurrency: axes.Counts | None = None,
+    rate: float | Sequence[float] | None = None,
+    cv: float | None = None,
+    tp: axes.Counts = 1,
+    pp: axes.Counts = 1,
+    dp: axes.Counts = 1,
+    ep: axes.Counts | None = None,
+    moe_tp: axes.Counts | None = None,
+    deployments: Iterable[Mapping[str, int]] | None = None,
+    chunk: int = 2048,
+    slots: int | None = None,
+    stack: Any = "default",
+) -> xr.Dataset:
+    """Continuous batching with chunked prefill on every model x system x recipe x deployment, under every load.
+
+    workload : lengths of the requests: a `roofline.serving.Workload`, or what `Workload.of` reads: "8k/1k", a preset's
+        name, a CSV of isl and osl, a mapping.
+    concurrency : a closed loop of so many clients a replica; or rate : requests a second to a replica, with `cv` the
+        coefficient of variation of the times between them (1: Poisson). Default those of the workload.
+    chunk : most prompt tokens in a step.   stack : a stack's name, path, mapping or sheet.
+    slots : most sequences of a replica; default what memory holds with ISL + OSL reserved for each.
+    Degrees and deployments as in `roofline.decode`.
+
+    Returns a Dataset with dims (model, system, recipe, deployment, load), load named concurrency or rate: ttft, tpot,
+    request_latency, batch, rates, power, joules_per_token (accelerators; `roofline.rollup` has the others), with a rate
+    also percentiles and the load; `limit` where a deployment does not run, `reason` where a figure is outside what was
+    compared with a simulator (docs/queueing.md) and where there is no steady state (NaN then).
+    Fidelity `serving`: the kernel fidelity with a serving stack, whose constants are `estimated` so far.
+    Raises `InputError` for bad input. Equations: docs/queueing.md and section 12 of docs/equations.md.
+    """
+    asked = Workload.of(workload)
+    if concurrency is None and rate is None:
+        concurrency, rate = asked.concurrency, asked.rate
+    if (concurrency is None) == (rate is None):
+        raise InputError("serve: give either concurrency (a closed loop) or rate (open arrivals)")
+    requests, cv = asked.requests, asked.rate_cv if cv is None else cv
+    loads, name = _loads(concurrency, rate)
+    sheet, size = Stack.load(stack), axes.count("chunk", chunk)
+    most = None if slots is None else axes.count("slots", slots)
+    grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), "kernel")
+    about = _MEANS | ({} if rate is None else _SPREAD)
+    shape = (*grid.shape, loads.size)
+    values = {key: np.full(shape, np.nan) for key in about}
+    limit, reason = np.zeros(shape, dtype=np.int8), np.full(shape, "", dtype=object)
+    groups, records = grid.deployments.accelerators, grid.records()
+    for config, at in enumerate(np.ndindex(grid.shape)):
+        replica = deployed(grid, records, config, requests, sheet, size, most)
+        if isinstance(replica, int):
+            limit[at] = replica
+            continue
+        for n, load in enumerate(loads):
+            found, why = _figures(replica, requests, load, None if rate is None else cv, groups[at[3]])
+            reason[(*at, n)] = why
+            for key, value in found.items():
+                values[key][(*at, n)] = value
+    dims = (*_DIMS, name)
+    data: dict[str, Any] = {
+        key: (dims, values[key], {"units": u, "long_name": text}) for key, (u, text) in about.items()
+    }
+    data["limit"] = (dims, limit, LIMIT_FLAGS)
+    data["reason"] = (
+        dims,
+        reason,
+        {"long_name": "why a figure is outside what was compared with a simulator, or is none"},
+    )
+    text = "clients of one replica" if rate is None else "requests a second to one replica"
+    coords = grid.coords() | {name: (name, loads, {"units": "1" if rate is None else "1/s", "long_name": text})}
+    attributes = grid.attributes("output") | {
+        "fidelity": "serving",
+        "pass": "serve",
+        "stack": sheet.id or sheet.name,
+        "mean_isl": f"{asked.mean_isl:g}",
+        "mean_osl": f"{asked.mean_osl:g}",
+        "isl_cv": f"{asked.isl_cv:g}",
+        "osl_cv": f"{asked.osl_cv:g}",
+        "mean_computed": f"{asked.mean_computed:g}",
+        "chunk": str(size),
+        "reservation": "ISL + OSL",
+    }
+    attributes["sheets"] += f" stack/{sheet.id}={sheet.digest}"
+    return xr.Dataset(data, coords=coords, attrs=attributes | ({} if rate is None else {"cv": str(cv)}))
+
+
+def _loads(concurrency: axes.Counts | None, rate: float | Sequence[float] | None) -> tuple[Any, str]:
+    if rate is None:
+        assert concurrency is not None
+        return axes.counts("concurrency", concurrency), "concurrency"
+    listed = [rate] if isinstance(rate, int | float) else list(rate)
+    if not listed:
+        raise InputError("rate: none given; give at least one")
+    return np.array([number(f"rate[{i}]", value, above=0.0) for i, value in enumerate(listed)]), "rate"
+
+
+def _figures(
+    replica: Deployed, requests: Requests, load: float, cv: float | None, accelerators: int
+) -> tuple[dict[str, float], str]:
+    """Figures of a replica under one load, and why they are to be doubted. cv None: a closed loop."""
+    service = replica.service
+    spread: dict[str, float] = {}
+    if cv is None:
+        closed = closed_loop(service, requests, int(load))
+        ttft, tpot, tokens_per_s, batch = closed.ttft_s, closed.tpot_s, closed.output_tokens_per_s, closed.batch
+        per_s, share, why = closed.request_rate, closed.prefill_share, closed.reason
+    else:
+        opened = open_loop(service, requests, Open(float(load), cv))
+        ttft, tpot, tokens_per_s, batch = opened.ttft_s, opened.tpot_s, opened.output_tokens_per_s, opened.batch
+        per_s, share, why = opened.rate, opened.prefill_utilisation, opened.reason
+        spread = {
+            "ttft_p50": opened.ttft_percentile(50).value,
+            "ttft_p99": opened.ttft_percentile(99).value,
+            "tpot_p99": opened.tpot_percentile(99).value,
+            "load": opened.load,
+        }
+    _, osl = requests.points()
+    watts = _mean_watts(replica, batch, share, cv is not None)
+    found = {
+        "ttft": ttft,
+        "tpot": tpot,
+        "request_latency": ttft + (tpot * (float(osl.mean()) - 1.0) if osl.mean() > 1.0 else 0.0),
+        "batch": batch,
+        "request_rate": per_s if np.isfinite(ttft) else np.nan,
+        "output_tokens_per_s": tokens_per_s,
+        "tokens_per_s_per_gpu": tokens_per_s / accelerators,
+        "tokens_per_s_per_user": 1.0 / tpot,
+        "power": watts,
+        "joules_per_token": watts * accelerators / tokens_per_s,
+    }
+    return found | spread, why
+
+
+def _mean_watts(replica: Deployed, batch: float, share: float, open_arrivals: bool) -> float:
+    """Mean draw of one accelerator [W].
+
+    share : of steps that hold a chunk (closed loop), or of time with a prompt in work (open arrivals).
+    Time without any sequence, which open arrivals leave, is charged as the emptiest step.
+    """
+    if not np.isfinite(batch):
+        return float("nan")
+    service, b = replica.service, np.arange(replica.service.slots + 1)
+
+    def at(values: Any) -> float:
+        return float(np.interp(batch, b, values))
+
+    if open_arrivals:
+        chunk_time = min(share, 1.0)
+    else:
+        mixed, alone = share * at(service.mixed_s), (1.0 - share) * at(service.decode_s)
+        chunk_time = mixed / (mixed + alone)
+    return chunk_time * at(replica.mixed_w) + (1.0 - chunk_time) * at(replica.decode_w)

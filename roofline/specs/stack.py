@@ -1,0 +1,52 @@
+"""Sheets of serving stacks: what a server costs beside the kernels it runs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from roofline.errors import InputError
+from roofline.specs import quantity as q
+from roofline.specs.records import Sheet
+
+
+class Stack(Sheet):
+    """A serving stack: scheduler, sampling, batching, and how prompts disturb the decoding beside them."""
+
+    kind_of_sheet: ClassVar[str] = "stack"
+
+    framework: Annotated[str, Field(min_length=1, description="the server and its version, or a family of them")]
+    step_s: Annotated[q.HostSeconds, Field(description="host time a step takes beside its kernels [s]")]
+    sequence_s: Annotated[q.HostSeconds, Field(description="more of it for each sequence in flight [s]")]
+    prefill_share: Annotated[
+        q.Share, Field(description="f: share of a chunk's extra time that lands in the steps of those decoding")
+    ]
+    ttft_s: Annotated[q.HostSeconds, Field(description="from arrival to the scheduler and back, without queueing [s]")]
+    waiting_share: Annotated[
+        q.Share, Field(description="closed loop: share of the others' prompts that a new request waits for")
+    ]
+    captured_batches: Annotated[
+        tuple[q.Count, ...],
+        Field(description="batch sizes a stack captures in graphs: a step is padded to the next; none: to no other"),
+    ] = ()
+
+    def padded(self, batch: int) -> int:
+        """The batch that a step of `batch` sequences runs as: the next captured size.
+
+        `batch` itself where no size is captured, or none as large. Raises `roofline.errors.InputError` for what is no
+        whole number of at least 1.
+        """
+        if isinstance(batch, bool) or batch != int(batch) or batch < 1:
+            raise InputError(f"batch = {batch!r}: give a whole number of sequences, at least 1")
+        place = bisect_left(self.captured_batches, batch)
+        return self.captured_batches[place] if place < len(self.captured_batches) else int(batch)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        for before, after in pairwise(self.captured_batches):
+            if after <= before:
+                raise ValueError(f"captured_batches must rise: {after} stands after {before}; sort them, each once")
+        return self
