@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roofline.errors import InputError
+from roofline.serving.tables import read_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -238,16 +236,11 @@ class Trace:
     def read(cls, path: str | Path, cached: float = 0.0) -> Trace:
         """A CSV or Parquet file with columns arrival_s, isl, osl. Raises InputError naming file, line and field."""
         source = Path(path)
-        if not source.is_file():
-            raise InputError(f"trace {source}: no such file")
-        readers = {".csv": _read_csv, ".parquet": _read_parquet}
-        if source.suffix.lower() not in readers:
-            raise InputError(f"trace {source}: suffix {source.suffix or '(none)'} is not one of .csv, .parquet")
-        columns = readers[source.suffix.lower()](source)
+        columns, _ = read_columns(source, TRACE_COLUMNS)
         try:
             return cls(columns["arrival_s"], columns["isl"], columns["osl"], cached)
         except InputError as error:
-            raise InputError(f"trace {source}: {error}") from None
+            raise InputError(f"{source}: {error}") from None
 
 
 def _tokens(field: str, values: ArrayLike) -> Floats:
@@ -256,37 +249,3 @@ def _tokens(field: str, values: ArrayLike) -> Floats:
     if wrong.size:
         raise InputError(f"{field}[{wrong[0]}] = {found[wrong[0]]:g}: give whole numbers of tokens")
     return found
-
-
-def _missing(source: Path, names: Sequence[str]) -> None:
-    lacking = [name for name in TRACE_COLUMNS if name not in names]
-    if lacking:
-        raise InputError(f"trace {source}: has no column {', '.join(lacking)}; its columns are {', '.join(names)}")
-
-
-def _read_csv(source: Path) -> dict[str, Floats]:
-    columns: dict[str, list[float]] = {name: [] for name in TRACE_COLUMNS}
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        _missing(source, reader.fieldnames or [])
-        for row in reader:
-            for name, column in columns.items():
-                try:
-                    column.append(float(row[name]))
-                except (TypeError, ValueError):
-                    where = f"trace {source}:{reader.line_num}"
-                    raise InputError(f"{where}: {name} = {row[name]!r}: give a number") from None
-    return {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
-
-
-def _read_parquet(source: Path) -> dict[str, Floats]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise InputError(f"trace {source}: Parquet needs pyarrow: pip install 'roofline[io]', or give a CSV") from None
-    try:
-        table = parquet.read_table(source)
-    except (OSError, ValueError) as error:
-        raise InputError(f"trace {source}: not a Parquet file that can be read: {error}") from None
-    _missing(source, table.column_names)
-    return {name: table.column(name).to_numpy() for name in TRACE_COLUMNS}
