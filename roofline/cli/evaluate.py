@@ -198,7 +198,7 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None, headers: dict[str, str] 
     varying = [c for c in labels if not any(c is other for other in same)]
     shown = Table((*varying, *(c for c in rows.columns if c.name in headers)), rows.attrs)
     title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
-    footer = "\n".join([*_limits(ds), *_undisclosed(ds), basis_line(rows.attrs)]) + (
+    footer = "\n".join([*_limits(ds), *_undisclosed(ds), *_doubts(ds), basis_line(rows.attrs)]) + (
         "" if out is None else f"\nwritten to {out}"
     )
     if not (ds["limit"].values == 0).any():
@@ -219,6 +219,16 @@ def _undisclosed(ds: xr.Dataset) -> list[str]:
         return []
     said = zip(ds["system"].values.flat, ds["power_unknown"].values.flat, strict=True)
     return [f"{system}: no power or energy, {reason}" for system, reason in said if reason]
+
+
+def _doubts(ds: xr.Dataset) -> list[str]:
+    """A line for each reason why figures are missing or outside what was checked, with how many cells it is of."""
+    from collections import Counter
+
+    if "reason" not in ds:
+        return []
+    cells = ds["reason"].values
+    return [f"{reason} ({n} of {cells.size} cells)" for reason, n in Counter(cells.flat).items() if reason]
 
 
 def _limits(ds: xr.Dataset) -> list[str]:

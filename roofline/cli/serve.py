@@ -21,7 +21,6 @@ SHOWN = {
     "tokens_per_mwh": "tokens/MWh",
     "load": "load",
     "limit": "limit",
-    "reason": "reason",
 }
 """What a table for people shows; files and JSON hold all of it."""
 
