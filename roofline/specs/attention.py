@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
@@ -162,9 +163,9 @@ class _Recurrent(Record):
         return 0
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int, int, int]:
         """(value heads, key heads, key width, value width)."""
-        raise NotImplementedError
 
     @property
     def head_counts(self) -> tuple[int, int]:
@@ -172,9 +173,9 @@ class _Recurrent(Record):
         return self.shape[:2]
 
     @property
+    @abstractmethod
     def norm_width(self) -> int:
         """Weights of the norm after the recurrence."""
-        raise NotImplementedError
 
     @property
     def channels(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roofline.specs.hf.config import Config
 from roofline.specs.hf.moe import drafts, limit_groups
-from roofline.specs.hf.rows import Row, Shape, experts, ffn, layer, start
+from roofline.specs.hf.rows import Row, Shape, deepseek_experts, ffn, layer, start
 
 
 def deepseek_v2(config: Config) -> Shape:
@@ -67,15 +67,7 @@ def _deepseek(
         "qk_rope": config.count("qk_rope_head_dim"),
         "v_head": config.count("v_head_dim"),
     }
-    inner = config.count("moe_intermediate_size")
-    shared = config.count("n_shared_experts", default=0, least=0)
-    mixture = experts(
-        config.count("n_routed_experts"),
-        config.count("num_experts_per_tok"),
-        inner,
-        router_bias=balanced,
-        shared_inner=shared * inner,
-    )
+    mixture = deepseek_experts(config, balanced)
     dense = ffn(3, config.count("intermediate_size"))
     sparse = _sparse_layers(config, count)
     own, taken = _selections(config) if indexed else ({}, {})

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from roofline.specs.hf.config import Config
 from roofline.specs.hf.dense import NO_WINDOW_GIVEN, qwen_attention
-from roofline.specs.hf.rows import Modules, Row, Shape, experts, ffn, gqa, heads_of, kinds, layer, seen, start
+from roofline.specs.hf.rows import (
+    Modules,
+    Row,
+    Shape,
+    deepseek_experts,
+    experts,
+    ffn,
+    gqa,
+    heads_of,
+    kinds,
+    layer,
+    seen,
+    start,
+)
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 
@@ -77,15 +90,7 @@ def glm4_moe(config: Config) -> Shape:
     bias = "qkv" if config.flag("attention_bias") else "none"
     attention = gqa(*heads_of(config, shape.hidden), bias=bias, qk_norm=config.flag("use_qk_norm"))
     count = config.count("num_hidden_layers")
-    inner = config.count("moe_intermediate_size")
-    shared = config.count("n_shared_experts", default=0, least=0)
-    mixture = experts(
-        config.count("n_routed_experts"),
-        config.count("num_experts_per_tok"),
-        inner,
-        router_bias=True,
-        shared_inner=shared * inner,
-    )
+    mixture = deepseek_experts(config, balanced=True)
     dense = config.count("first_k_dense_replace", default=0, least=0)
     thick = layer(attention, ffn=ffn(3, config.count("intermediate_size")))
     sparse = layer(attention, experts=mixture)
@@ -208,15 +213,7 @@ def mimo_v2_flash(config: Config) -> Shape:
         window=seen(shape, window),
         sinks=config.flag("add_swa_attention_sink_bias"),
     )
-    inner = config.count("moe_intermediate_size")
-    shared = config.count("n_shared_experts", default=0, least=0)
-    mixture = experts(
-        config.count("n_routed_experts"),
-        config.count("num_experts_per_tok"),
-        inner,
-        router_bias=config.word("topk_method") == "noaux_tc",
-        shared_inner=shared * inner,
-    )
+    mixture = deepseek_experts(config, config.word("topk_method") == "noaux_tc")
     dense = ffn(3, config.count("intermediate_size"))
     windowed, sparse = config.items("hybrid_layer_pattern", count), config.items("moe_layer_freq", count)
     if windowed is None or sparse is None:

@@ -108,6 +108,22 @@ def experts(count: int, top_k: int, inner: int, **more: Any) -> Row:
     return row | {name: value for name, value in more.items() if value not in (None, False, 0)}
 
 
+def deepseek_experts(config: Config, balanced: bool) -> Row:
+    """A mixture of experts by DeepSeek's names for it, shared experts as wide as a routed one each.
+
+    balanced : a balancing term per expert in the router.
+    """
+    inner = config.count("moe_intermediate_size")
+    shared = config.count("n_shared_experts", default=0, least=0)
+    return experts(
+        config.count("n_routed_experts"),
+        config.count("num_experts_per_tok"),
+        inner,
+        router_bias=balanced,
+        shared_inner=shared * inner,
+    )
+
+
 def merged(layers: Iterable[Row]) -> list[Row]:
     """Equal layers counted together, in the order in which each kind first appears."""
     rows: list[Row] = []
