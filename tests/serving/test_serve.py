@@ -10,7 +10,7 @@ from roofline.grid import axes
 from roofline.grid.evaluate import Grid
 from roofline.layout import Limit
 from roofline.serving import Closed, Lognormal, Requests, Workload, simulate
-from roofline.serving.deployed import chunk_contexts, deployed, mean_context
+from roofline.serving.deployed import chunk_contexts, deployed, draw_w, mean_context
 from roofline.specs.stack import Stack
 
 WHERE = ("llama-3.1-8b", "dgx-h100", "fp8")
@@ -60,6 +60,15 @@ def test_draw_lies_between_idle_and_tdp() -> None:
         assert (watts > part.idle_w).all()
         assert (watts < part.tdp_w).all()
     assert (made.mixed_w[1:] > made.decode_w[1:]).all()  # a prompt computes
+
+
+def test_draw_is_that_of_the_kernels() -> None:
+    """Equation (16) stands in the kernels, which Python cannot call in parts, and here: the same bits."""
+    systems = ["dgx-h100", "gb300-nvl72", "mi355x-8"]
+    ds = rl.decode("llama-3.1-70b", systems, "fp8", tp=8, batch=[1, 64], context=4096)
+    machines = Grid("llama-3.1-70b", systems, "fp8", axes.deployments(8), "kernel").packed.machines
+    for machine, cell in zip(machines, (ds.isel(system=i) for i in range(3)), strict=True):
+        np.testing.assert_array_equal(draw_w(machine, np.stack([cell.mfu.values, cell.mbu.values])), cell.power.values)
 
 
 def test_one_client_waits_for_nobody() -> None:
