@@ -152,6 +152,26 @@ MACHINE = np.dtype(
 )
 """One accelerator in its system, with the collective library's constants for one fidelity."""
 
+PSU_POINTS = 8
+"""Most points of an efficiency curve of power supplies."""
+POWER = np.dtype(
+    [
+        ("accelerators", _i8),  # in one system
+        ("idle_w", _f8),
+        ("host_w", _f8),
+        ("psu_rated_w", _f8),
+        ("psu_points", _i8),  # of the curve below
+        ("psu_load", _f8, (PSU_POINTS,)),
+        ("psu_efficiency", _f8, (PSU_POINTS,)),
+        ("pue", _f8),  # 1 at the rack
+        ("boundary", _i8),  # 0: accelerators alone; 1: with all around them
+        ("reserved", _i8),  # 1: what is set aside instead of the draw, busy or idle
+        ("reserved_part_w", _f8),  # of each accelerator in a replica
+        ("reserved_system_w", _f8),  # of each system
+    ]
+)
+"""What a system draws around its accelerators at one boundary, on one basis (section 11)."""
+
 DEPLOYMENT = np.dtype([("tp", _i8), ("pp", _i8), ("dp", _i8), ("ep", _i8), ("moe_tp", _i8)])
 
 CONFIG = np.dtype(

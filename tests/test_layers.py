@@ -20,6 +20,7 @@ ROOMS = (
     "grid",
     "serving",
     "rack",
+    "planning",
     "insight",
     "validation",
     "report",

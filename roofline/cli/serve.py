@@ -56,9 +56,12 @@ def serve(
     dp: opt.Dp = "1",
     ep: opt.Ep = None,
     moe_tp: opt.MoeTp = None,
-    chunk: Annotated[int, typer.Option("--chunk", min=1, help="Most prompt tokens in a step.")] = 2048,
+    chunk: Annotated[
+        int, typer.Option("--chunk", min=1, help="Most prompt tokens in a step, on each of dp ranks.")
+    ] = 2048,
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, help="Most sequences of a replica; default what memory holds.")
+        int | None,
+        typer.Option("--slots", min=1, help="Most sequences of a replica, dp ranks share them; default: memory."),
     ] = None,
     stack: Annotated[
         str, typer.Option("--stack", metavar="NAME", help="Serving stack: name or path of a sheet.")

@@ -1,4 +1,4 @@
-"""A mixed step: decoding sequences and one chunk of a prompt in one pass, equation (19)."""
+"""A mixed step: decoding sequences and a chunk of one prompt on each attention rank in one pass, equation (19)."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ from roofline.kernels.step import (
 )
 
 _NO_DRAFTS = np.int64(0)
-_ONE = np.int64(1)  # sequence whose prompt a chunk is of
+_ONE = np.int64(1)  # sequence whose prompt a chunk is of, on each rank
 
 
 @kernel
 def tally_mixed(tallies, total, model, layers, machine, kit, deployment, sequences, new, chunk, tokens):
-    """Tally the kinds of layer of a micro-batch that carries a chunk, apart from its cores, and sum them.
+    """Tally the kinds of layer of a micro-batch that carries chunks, apart from its cores, and sum them: section 12.
 
     tallies : float64[kinds, ops.SLOTS], total : float64[ops.SLOTS]   written.
-    sequences : decoding, on the chunk's rank, with `new` tokens each.   tokens : that meet the experts.
+    sequences : decoding on one rank, with `new` tokens each.   chunk : tokens of the prompt beside them on that rank.
+    tokens : T, of all ranks, that meet the experts.
     """
     tp, bandwidth = deployment.tp, machine.bytes_per_s
     clear_tally(total)
@@ -76,12 +77,14 @@ def mixed_cells(
 ):  # fmt: skip
     """All contexts of one configuration at one batch: decoding alone [context] and mixed [context, chunk context].
 
+    Equation (19): every attention rank of the micro-batch that carries them has a chunk, M and T of section 12.
+
     scratch : float64[3 + kinds, SLOTS]; acc, late : float64[ROWS, >= n]; idle : float64[kinds, SLOTS] of zeros.
     """
     flights = min(batch, deployment.pp)
     together = ceil_div(batch, flights)
     sequences = ceil_div(together, deployment.dp)
-    rows, tokens = sequences * new, together * new + chunk
+    rows, tokens = sequences * new, together * new + deployment.dp * chunk
     total, first, last, tallies = scratch[0], scratch[1], scratch[2], scratch[3:]
     k, mixed_k = np.empty(CONSTANTS), np.empty(CONSTANTS)
     n, m = context.size, ahead.size
@@ -98,7 +101,7 @@ def mixed_cells(
         stages[c] = stage_of(k[K_LAYERS] + acc[A_TIME, c], k, model, deployment)
         whole = k[K_FIRST] + k[K_LAYERS] + acc[A_TIME, c] + k[K_LAST]
         alone[c] = max(whole + k[K_HOPS], flights * stages[c]) if deployment.pp > 1 else stages[c]
-    # With the chunk.
+    # With a chunk on each rank.
     tally_mixed(tallies, total, model, layers, machine, kit, deployment, sequences, new, chunk, tokens)
     ends(first, last, model, machine, kit, deployment, rows + chunk, rows + 1)
     close_pass(mixed_k, total, first, last, model, machine, kit, deployment, rows + chunk)
@@ -173,14 +176,15 @@ def mixed_grid(
     chunk_context=(2048,),
     parallel=True,
 ):
-    """Steps of decoding sequences with one chunk of a prompt beside them, operations in series.
+    """Steps of decoding sequences with a chunk of one prompt beside them on each attention rank, operations in series.
 
     Record arrays as `sweep.decode_grid`.   batch : int64[config, n_batch]   decoding sequences of one replica.
     context : int64[n]   tokens of each of them, new ones included.   new_tokens : int   each adds.
-    chunk : int   tokens of the prompt computed.   chunk_context : int64[m]   tokens of it with them, >= chunk.
+    chunk : int   tokens of each of the dp prompts computed.   chunk_context : int64[m]   of it with them, >= chunk.
 
     Returns {"step": float64[config, n_batch, n, m] of (19) [s], "decode": float64[config, n_batch, n] without the
-    chunk [s], "peak", "moved": as step, of the micro-batch with the chunk [s at dense peak, B], "limit": int8 as step}.
+    chunks [s], "peak", "moved": as step, of the micro-batch with the chunks [s at dense peak, B], "limit": int8 as
+    step}.
     """
     context, ahead = np.array(context, dtype=np.float64), np.array(chunk_context, dtype=np.float64)
     shape = (configs.size, batch.shape[1], context.size)

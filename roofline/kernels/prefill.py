@@ -68,7 +68,7 @@ S_PEAK, S_MOVED = 4, 5  # s at dense peak, B
 S_COMPUTE, S_MEMORY, S_NETWORK, S_LATENCY = 6, 7, 8, 9  # s by class
 S_WHOLE = 10  # s, sums of stages
 S_PART = 11
-_SUMS = S_PART + COMPONENTS
+SUMS = S_PART + COMPONENTS
 
 
 @kernel
@@ -137,7 +137,7 @@ def prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, de
     flights = min(batch, deployment.pp)
     together = ceil_div(batch, flights)
     sequences = ceil_div(together, deployment.dp)
-    for s in range(_SUMS):
+    for s in range(SUMS):
         sums[s] = 0.0
     rest = isl - cached
     full = (rest - 1) // chunk
@@ -180,7 +180,7 @@ def prefill_cells(
     per_stage = flights / deployment.pp
     weights = weight_bytes(model, layers, kit, deployment, _NO_DRAFTS)
     held = ceil_div(batch, deployment.dp)
-    sums, scratch, tile = np.empty(_SUMS), np.empty((3 + layers.size, SLOTS)), np.empty(TILE)
+    sums, scratch, tile = np.empty(SUMS), np.empty((3 + layers.size, SLOTS)), np.empty(TILE)
     acc, times = np.empty((ROWS, TILE)), np.empty((2, TILE))
     for c in range(lengths.size):
         isl = lengths[c]

@@ -1,11 +1,12 @@
 """From the cost of a token to serving requests: a simulator of continuous batching and closed forms beside it."""
 
 from roofline.serving.lengths import Pairs
-from roofline.serving.queueing import Breaking, Figure, OpenLoop, breaking_rate, open_loop
-from roofline.serving.replica import Capacity, ClosedLoop, capacity, closed_loop
+from roofline.serving.queueing import Breaking, OpenLoop, breaking_rate, open_loop
+from roofline.serving.replica import Capacity, ClosedLoop, Figure, capacity, closed_loop
 from roofline.serving.service import Closed, Lognormal, Open, Requests, Service, Trace
 from roofline.serving.simulate import SimulationResult, simulate
 from roofline.serving.slo import SLO, Violation
+from roofline.serving.steps import StepTable, step_table
 from roofline.serving.under_load import serve
 from roofline.serving.workload import Workload
 
@@ -23,6 +24,7 @@ __all__ = [
     "Requests",
     "Service",
     "SimulationResult",
+    "StepTable",
     "Trace",
     "Violation",
     "Workload",
@@ -32,4 +34,5 @@ __all__ = [
     "open_loop",
     "serve",
     "simulate",
+    "step_table",
 ]

@@ -1,4 +1,8 @@
-"""One deployment as a replica to be served from: times and watts of its steps, alone and with a chunk beside them."""
+"""One deployment as a replica to be served from: times and watts of its steps, alone and with a chunk beside them.
+
+A replica with dp attention ranks is dp equal ranks in lockstep, each with sequences of its own and a chunk of its own
+prompt in the same steps: what queues is one of them.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +23,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MOST_SLOTS = 2048
-"""Most sequences of a replica that are looked at: schedulers have such a limit too."""
+"""Most sequences of an attention rank that are looked at: schedulers have such a limit too."""
 
 _CHUNK_CONTEXTS = 8
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A replica with what it draws.
+    """A replica as `ranks` equal attention ranks in lockstep, with what it draws.
 
-    service : its step times, serving stack included.
+    service : step times of a rank, serving stack included, with b sequences on each rank: equations (19) and (20).
+    ranks : attention ranks, dp; the replica has `ranks` times the sequences and the rates of one.
     decode_w, mixed_w : float64[slots+1]   draw of one accelerator over such a step [W]; NaN where undisclosed.
-    context, slots_memory : the mean context its times are at, and sequences that memory holds.
+    context, slots_memory : the mean context its times are at, and sequences of the replica that memory holds.
     """
 
     service: Service
+    ranks: int
     decode_w: Floats
     mixed_w: Floats
     context: int
@@ -65,12 +71,12 @@ def deployed(
     """One configuration of a grid as a replica, or the `layout.Limit` why it cannot be one.
 
     records : of the grid.   config : its number among them.
-    slots : most sequences at once; None: as many as memory holds at ISL + OSL each (their means), up to MOST_SLOTS.
+    slots : most sequences of the replica at once, shared evenly by its attention ranks, whole ones and one at least
+        each; None: as many as memory holds at ISL + OSL each (their means), up to MOST_SLOTS a rank.
     """
     from roofline.kernels.capacity import largest_batches
     from roofline.kernels.mixed import mixed_grid
     from roofline.kernels.outputs import Var
-    from roofline.kernels.prefill import prefill_grid
     from roofline.kernels.sweep import decode_grid
 
     one = records[-1][config : config + 1]
@@ -80,32 +86,31 @@ def deployed(
     reserved = round(float(isl.mean() + osl.mean()))
     ahead = chunk_contexts(requests, chunk)
 
+    _, pp, ranks, *_ = grid.deployments.rows[int(one[0]["deployment"])]
     held = int(largest_batches(*cell, np.array([reserved]))[0, 0])
-    if held == 0:
-        alone = decode_grid(*cell, np.ones((1, 1), dtype=np.int64), np.array([reserved]), with_bound=False)
+    if held < ranks:
+        alone = decode_grid(*cell, np.full((1, 1), ranks, dtype=np.int64), np.array([reserved]), with_bound=False)
         return int(alone["limit"][0, 0, 0])
-    most = min(held, MOST_SLOTS if slots is None else slots)
-    batches = np.arange(1, most + 1)
+    most = min(held // ranks, MOST_SLOTS if slots is None else max(1, slots // ranks))
+    batches = ranks * np.arange(1, most + 1)  # of the replica, b sequences on each rank
     found = mixed_grid(*cell, batches[None], [context], chunk=chunk, chunk_context=ahead)
     blocked = found["limit"][0].any(axis=(1, 2))
     if blocked[0]:
         return int(found["limit"][0, 0].max())
     most = int(np.argmax(blocked)) if blocked.any() else most  # the chunk takes room too
     batches = batches[:most]
-    padded = np.array([min(stack.padded(int(b)), most) for b in batches]) - 1
+    padded = np.array([min(stack.padded(b), most) for b in range(1, most + 1)]) - 1  # graphs are captured per rank
     work = decode_grid(*cell, batches[None], np.array([context]), want=(Var.STEP, Var.MFU, Var.MBU), with_bound=False)[
         "values"
     ]
     seconds, compute, memory = (work[name][0, padded, 0] for name in (Var.STEP, Var.MFU, Var.MBU))
     own = stack.step_s + stack.sequence_s * np.arange(most + 1)
-    prompt = prefill_grid(*cell, np.ones((1, 1), dtype=np.int64), np.array([chunk]), want=(Var.STEP, Var.MFU, Var.MBU))
-    first = prompt["values"]
+    first_s, start = _chunks_alone(cell, chunk, pp, ranks)
     with_chunk = found["step"][0, padded, 0].mean(axis=-1)
     decode_s = own + np.concatenate([[0.0], seconds])
-    mixed_s = own + np.concatenate([first[Var.STEP][0, 0], with_chunk])
-    # Work of a whole step: of the micro-batches without the chunk, and of the one with it.
+    mixed_s = own + np.concatenate([[first_s], with_chunk])
+    # Work of a whole step: of the micro-batches without the chunks, and of the one with them.
     machine = grid.packed.machines[one[0]["machine"]]
-    pp = grid.deployments.rows[int(one[0]["deployment"])][1]
     others = (np.minimum(batches, pp) - 1) / np.minimum(batches, pp)
     per_stage = 1.0 / pp
     mixed_compute = others * compute * seconds + per_stage * found["peak"][0, padded, 0].mean(axis=-1)
@@ -113,15 +118,39 @@ def deployed(
     mixed_memory = others * memory * seconds + per_stage * moved
     decode_work = np.stack([compute * seconds, memory * seconds])
     mixed_work = np.stack([mixed_compute, mixed_memory])
-    start = np.stack([first[Var.MFU][0, 0] * first[Var.STEP][0, 0], first[Var.MBU][0, 0] * first[Var.STEP][0, 0]])
     service = Service(decode_s, mixed_s, chunk, most, stack.ttft_s)
     return Deployed(
         service,
+        ranks,
         draw_w(machine, np.concatenate([np.zeros((2, 1)), decode_work], axis=1) / decode_s),
         draw_w(machine, np.concatenate([start, mixed_work], axis=1) / mixed_s),
         context,
         held,
     )
+
+
+def _chunks_alone(cell: Any, chunk: int, pp: int, ranks: int) -> tuple[float, Floats]:
+    """A chunk on each attention rank with nothing beside it: time [s], and float64[2, 1] its work as `draw_w` takes it.
+
+    Of so many prompts that a micro-batch has one on each rank. With a pipeline that makes pp micro-batches, which need
+    more memory than the one that counts, and a longer time: that of one through all stages is its classes' sum.
+    """
+    from roofline.kernels.outputs import Var
+    from roofline.kernels.prefill import prefill_grid
+
+    prompts = (ranks - 1) * pp + 1
+    flights = min(prompts, pp)
+    classes = (Var.CLASS_COMPUTE, Var.CLASS_MEMORY, Var.CLASS_NETWORK, Var.CLASS_LATENCY)
+    models, layers, machines, kits, deployments, one = cell
+    roomy = machines.copy()
+    roomy["memory_bytes"] = np.inf
+    want, prompt = (Var.STEP, Var.MFU, Var.MBU, *classes), np.array([chunk])
+    found = prefill_grid(models, layers, roomy, kits, deployments, one, np.array([[prompts]]), prompt, want=want)
+    values = found["values"]
+    step = values[Var.STEP][0, 0]
+    work = np.stack([values[Var.MFU][0, 0] * step, values[Var.MBU][0, 0] * step]) / flights
+    through = step if flights == 1 else sum(values[name][0, 0] for name in classes)
+    return float(through[0]), work
 
 
 def draw_w(machine: Any, shares: Floats) -> Floats:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from roofline.errors import InputError
-from roofline.serving.replica import LEAST_STEPS, Replica, capacity
+from roofline.serving.replica import NAN, SLOTS, Figure, Replica, capacity
 from roofline.serving.service import Open, Requests, Service, number
+from roofline.serving.steps import LEAST_STEPS, shares
 from roofline.serving.tails import StepTimes, Tail, with_slots
 from roofline.serving.waiting import Wait
 
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Complexes = NDArray[np.complex128]
 
-NAN = float("nan")
 LOADS = (0.1, 0.85)
 CVS = (0.5, 2.0)
-SLOTS = 32
-STEPS_PER_CHUNK = 10.0
 SPREAD_LOAD = 0.7
 """Above it, where prefill is the bound, TPOT lies between steps with and without a chunk and is not lognormal."""
 
@@ -44,18 +42,6 @@ LEAST_SPREAD = 0.05
 COARSE, FINE = 512, 2048
 NODES = ((-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6))
 """Three-point Gauss-Hermite rule: (standard deviations, weight)."""
-
-
-class Figure(NamedTuple):
-    """A value and, where no comparison with the simulator covers it, why not."""
-
-    value: float
-    reason: str = ""
-
-    @property
-    def validated(self) -> bool:
-        """Whether the table of docs/queueing.md covers this value."""
-        return not self.reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +74,14 @@ class OpenLoop:
 
     def ttft_percentile(self, percent: float) -> Figure:
         """TTFT that `percent` of the requests stay below [s]."""
-        share = _share(percent)
+        share = float(shares([percent])[0])
         if self._ttft is None:
             return Figure(NAN, self.reason)
         return Figure(self.constant_s + self._ttft.quantile(share), self.reason or self._doubt(share))
 
     def tpot_percentile(self, percent: float) -> Figure:
         """TPOT that `percent` of the requests stay below [s]."""
-        share = _share(percent)
+        share = float(shares([percent])[0])
         if self._tpot is None:
             return Figure(NAN, self.reason if self._ttft is None else "no request has a second token")
         return Figure(self._tpot.quantile(share), self.reason or self.tpot_reason)
@@ -131,12 +117,6 @@ def _no_latency(slo: SLO) -> None:
         raise InputError(f"latency_s = {slo.latency_s:g}: has no closed form; limit ttft_s and tpot_s, or simulate")
 
 
-def _share(percent: float) -> float:
-    if number("percent", percent, above=0.0) >= 100.0:
-        raise InputError(f"percent = {percent!r}: give less than 100")
-    return percent / 100.0
-
-
 class _Running(NamedTuple):
     """The fixed point of the running batch."""
 
@@ -158,13 +138,6 @@ def _reach(prompt_s: Floats, rate: float, cv: float) -> float:
 def _stable(prompt_s: Floats, rate: float, most: float = 0.98) -> Floats:
     """Prompt times, shrunk where they would fill the server: the batch cannot stay where that is so."""
     return prompt_s * min(1.0, most / (rate * float(prompt_s.mean())))
-
-
-def _memory(steps: Floats) -> float:
-    """Share of the variance of arrivals that the number in decoding keeps, integral of P(steps > x)^2 / mean."""
-    ordered = np.sort(steps)
-    above = 1.0 - np.arange(ordered.size) / ordered.size
-    return float((np.diff(ordered, prepend=0.0) * above**2).sum() / max(float(ordered.mean()), 1e-300))
 
 
 def _numbers(replica: Replica, rate: float, variability: float) -> tuple[Floats, Floats]:
@@ -285,7 +258,7 @@ def open_loop(service: Service, requests: Requests, arrivals: Open) -> OpenLoop:
     if load >= 1.0:
         reason = f"unstable: {rate:g} requests/s at {limit.rate:g} at most (bound: {limit.bound})"
         return OpenLoop(load, rate, NAN, NAN, NAN, NAN, NAN, NAN, reason, "", constant, None, None)
-    memory, cv2 = _memory(replica.steps), cv * cv
+    memory, cv2 = replica.counted.memory, cv * cv
     peakedness = max(1.0 + (cv2 - 1.0) * memory, LEAST_SPREAD)
     now = _running(replica, rate, cv, peakedness, limit.batch)
     mixing = 1.0 - float(replica.decode_s(now.batch)) / float(now.step_s.mean())
@@ -328,9 +301,8 @@ def _outside(replica: Replica, load: float, cv: float) -> str:
         reasons.append(f"arrival cv {cv:.3g} outside {CVS[0]:g} to {CVS[1]:g}")
     if replica.service.slots < SLOTS:
         reasons.append(f"{replica.service.slots} slots, fewer than {SLOTS}")
-    per_chunk = float(replica.steps.mean()) / replica.mean_chunks
-    if per_chunk < STEPS_PER_CHUNK:
-        reasons.append(f"{per_chunk:.3g} decode steps a prompt chunk, fewer than {STEPS_PER_CHUNK:g}")
+    if replica.few_steps:
+        reasons.append(replica.few_steps)
     return "; ".join(reasons)
 
 

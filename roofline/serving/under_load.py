@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from roofline.grid.evaluate import Grid
 from roofline.grid.variables import LIMIT_FLAGS
 from roofline.serving.deployed import deployed
 from roofline.serving.queueing import open_loop
-from roofline.serving.replica import closed_loop
-from roofline.serving.service import Open, Requests, number
+from roofline.serving.replica import ClosedLoop, closed_loop
+from roofline.serving.service import Open, Requests, Service, number
 from roofline.serving.workload import Workload
 from roofline.specs.stack import Stack
 
@@ -71,16 +72,21 @@ def serve(
         name, a CSV of isl and osl, a mapping.
     concurrency : a closed loop of so many clients a replica; or rate : requests a second to a replica, with `cv` the
         coefficient of variation of the times between them (1: Poisson). Default those of the workload.
-    chunk : most prompt tokens in a step.   stack : a stack's name, path, mapping or sheet.
-    slots : most sequences of a replica; default what memory holds with ISL + OSL reserved for each.
+    chunk : most prompt tokens in a step, on each attention rank.   stack : a stack's name, path, mapping or sheet.
+    slots : most sequences of a replica, shared evenly by its attention ranks, at least one each; default what memory
+        holds with ISL + OSL reserved for each.
     Degrees and deployments as in `roofline.decode`.
+
+    A replica with dp attention ranks is dp equal ranks in lockstep. Each has its share of the clients, and of the rate:
+    a Poisson stream that is dealt out at random stays Poisson, from another cv a rank has 1 + (cv^2 - 1)/dp, squared.
+    Where dp does not divide the clients, figures lie linearly between those of the whole numbers of a rank.
 
     Returns a Dataset with dims (model, system, recipe, deployment, load), load named concurrency or rate: ttft, tpot,
     request_latency, batch, rates, power, joules_per_token (accelerators; `roofline.rollup` has the others), with a rate
     also percentiles and the load; `limit` where a deployment does not run, `reason` where a figure is outside what was
     compared with a simulator (docs/queueing.md) and where there is no steady state (NaN then).
     Fidelity `serving`: the kernel fidelity with a serving stack, whose constants are `estimated` so far.
-    Raises `InputError` for bad input. Equations: docs/queueing.md and section 12 of docs/equations.md.
+    Raises `InputError` for bad input. Equations: docs/queueing.md; (19), (20) of docs/equations.md.
     """
     asked = Workload.of(workload)
     if concurrency is None and rate is None:
@@ -148,15 +154,18 @@ def _loads(concurrency: axes.Counts | None, rate: float | Sequence[float] | None
 def _figures(
     replica: Deployed, requests: Requests, load: float, cv: float | None, accelerators: int
 ) -> tuple[dict[str, float], str]:
-    """Figures of a replica under one load, and why they are to be doubted. cv None: a closed loop."""
-    service = replica.service
+    """Figures of a replica under one load, and why they are to be doubted. cv None: a closed loop.
+
+    The loops are those of one attention rank; rates and the batch are `ranks` times its.
+    """
+    service, ranks = replica.service, replica.ranks
     spread: dict[str, float] = {}
     if cv is None:
-        closed = closed_loop(service, requests, int(load))
+        closed, busy = _shared_loop(service, requests, int(load), ranks)
         ttft, tpot, tokens_per_s, batch = closed.ttft_s, closed.tpot_s, closed.output_tokens_per_s, closed.batch
         per_s, share, why = closed.request_rate, closed.prefill_share, closed.reason
     else:
-        opened = open_loop(service, requests, Open(float(load), cv))
+        opened, busy = open_loop(service, requests, Open(float(load) / ranks, _split_cv(cv, ranks))), float(ranks)
         ttft, tpot, tokens_per_s, batch = opened.ttft_s, opened.tpot_s, opened.output_tokens_per_s, opened.batch
         per_s, share, why = opened.rate, opened.prefill_utilisation, opened.reason
         spread = {
@@ -167,24 +176,65 @@ def _figures(
         }
     _, osl = requests.points()
     watts = _mean_watts(replica, batch, share, cv is not None)
+    tokens_per_s = busy * tokens_per_s
     found = {
         "ttft": ttft,
         "tpot": tpot,
         "request_latency": ttft + (tpot * (float(osl.mean()) - 1.0) if osl.mean() > 1.0 else 0.0),
-        "batch": batch,
-        "request_rate": per_s if np.isfinite(ttft) else np.nan,
+        "batch": busy * batch,
+        "request_rate": busy * per_s if np.isfinite(ttft) else np.nan,
         "output_tokens_per_s": tokens_per_s,
         "tokens_per_s_per_gpu": tokens_per_s / accelerators,
         "tokens_per_s_per_user": 1.0 / tpot,
         "power": watts,
         "joules_per_token": watts * accelerators / tokens_per_s,
     }
-    return found | spread, why
+    reasons = [f"on each of {ranks} attention ranks: {why}" if why and ranks > 1 else why]
+    if busy < ranks:
+        reasons.append("fewer clients than attention ranks")
+    return found | spread, "; ".join(filter(None, reasons))
+
+
+def _shared_loop(service: Service, requests: Requests, clients: int, ranks: int) -> tuple[ClosedLoop, float]:
+    """The closed loop of one of `ranks` that share `clients`, and how many of them are busy.
+
+    Fewer clients than ranks: one on each of as many ranks. Else linear between the whole numbers of clients of a rank
+    below and above.
+    """
+    if clients < ranks:
+        return closed_loop(service, requests, 1), float(clients)
+    each, left = divmod(clients, ranks)
+    below = closed_loop(service, requests, each)
+    if left == 0:
+        return below, float(ranks)
+    above, part = closed_loop(service, requests, each + 1), left / ranks
+
+    def between(low: float, high: float) -> float:
+        return low + part * (high - low)
+
+    return ClosedLoop(
+        ttft_s=between(below.ttft_s, above.ttft_s),
+        tpot_s=between(below.tpot_s, above.tpot_s),
+        request_rate=between(below.request_rate, above.request_rate),
+        output_tokens_per_s=between(below.output_tokens_per_s, above.output_tokens_per_s),
+        batch=between(below.batch, above.batch),
+        prefill_share=between(below.prefill_share, above.prefill_share),
+        reason=below.reason or above.reason,
+    ), float(ranks)
+
+
+def _split_cv(cv: float, ranks: int) -> float:
+    """Coefficient of variation of the gaps of a renewal stream of which each rank takes arrivals at random.
+
+    A geometric number of gaps lies between two that one rank takes: cv^2 becomes 1 + (cv^2 - 1)/ranks.
+    """
+    return cv if ranks == 1 else sqrt(1.0 + (cv * cv - 1.0) / ranks)
 
 
 def _mean_watts(replica: Deployed, batch: float, share: float, open_arrivals: bool) -> float:
     """Mean draw of one accelerator [W].
 
+    batch : decoding sequences of one attention rank.
     share : of steps that hold a chunk (closed loop), or of time with a prompt in work (open arrivals).
     Time without any sequence, which open arrivals leave, is charged as the emptiest step.
     """

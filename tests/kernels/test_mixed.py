@@ -1,10 +1,10 @@
-"""Steps of decoding with a chunk of a prompt beside it: the compiled kernel against the oracle, and their laws."""
+"""Steps of decoding with a chunk of a prompt beside it on each rank: the compiled kernel against the oracle; laws."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -59,9 +59,13 @@ class Load:
         return run_decode(of, self.batches, self.contexts, self.new_tokens).step[..., None]
 
     def prompts(self, of: Setup) -> Array:
-        """A pass of the chunk alone, of one sequence [s], shaped to stand beside mixed steps."""
+        """A pass of the chunks alone, one on each attention rank [s], shaped to stand beside mixed steps.
+
+        As many prompts as make a micro-batch of dp; with a pipeline the pass has more such micro-batches than one.
+        """
+        prompts = (of.deployment["dp"] - 1) * of.deployment["pp"] + 1
         times = [
-            float(run_prefill(of, [1], [length], length - self.chunk, self.chunk).step[0, 0, 0])
+            float(run_prefill(of, [prompts], [length], length - self.chunk, self.chunk).step[0, 0, 0])
             for length in self.lengths
         ]
         return np.array(times)[None, None, None, :]
@@ -194,18 +198,18 @@ def test_a_chunk_is_never_free(reach: Reach, setup: Setup, load: Load) -> None:
 
 @pytest.mark.reaches("pass", "exchange")
 @given(setups(fidelity="kernel"), loads())
-def test_a_mixed_step_is_never_faster_than_its_chunk_alone(reach: Reach, setup: Setup, load: Load) -> None:
-    """Without a pipeline. With one, a step need not take the chunk through all its stages."""
+def test_a_mixed_step_is_never_faster_than_its_chunks_alone(reach: Reach, setup: Setup, load: Load) -> None:
+    """Without a pipeline. With one, a step need not take the chunks through all its stages."""
     if setup.deployment["pp"] > 1:
         setup = setup.deployed(pp=1)
-    law.at_least("a mixed step is never faster than its chunk", load.run(setup).step, load.prompts(setup))
+    law.at_least("a mixed step is never faster than its chunks", load.run(setup).step, load.prompts(setup))
     reach("exchange" if exchanges(setup) else "pass")
 
 
 @pytest.mark.reaches("saved", "pipeline", "exempt")
 @given(setups(fidelity="kernel"), loads())
 def test_mixing_is_never_slower_than_apart(reach: Reach, setup: Setup, load: Load) -> None:
-    """Weights are read once, fixed times are paid once: no time beyond the decode step and the chunk's own pass.
+    """Weights are read once, fixed times are paid once: no time beyond the decode step and the chunks' own pass.
 
     In a pipeline too. Not where experts are behind an exchange: that of a prompt, which all rows then take, sends to
     scale-up what a decode exchange sends to scale-out alone.
@@ -216,6 +220,20 @@ def test_mixing_is_never_slower_than_apart(reach: Reach, setup: Setup, load: Loa
     run, apart = load.run(setup), load.decode(setup) + load.prompts(setup)
     law.at_least("mixing is never slower than apart", apart, run.step)
     reach("pipeline" if setup.deployment["pp"] > 1 else "saved")
+
+
+@pytest.mark.reaches("ranks")
+@given(setups(routed=False, fidelity="kernel"), loads(), st.integers(2, 8))
+def test_ranks_without_experts_do_not_know_of_each_other(reach: Reach, setup: Setup, load: Load, ranks: int) -> None:
+    """A rank with its sequences and its chunk is a replica of one rank with them: times, work and limits."""
+    one = setup.deployed(pp=1, dp=1, ep=1, moe_tp=1).on(max_accelerators=1 << 30)
+    alone, each = load.run(one), replace(load, batches=[ranks * batch for batch in load.batches])
+    together = each.run(one.deployed(dp=ranks))
+    for name in ("step", "decode", "peak", "moved"):
+        law.equal(f"{name} is that of one rank", getattr(together, name), getattr(alone, name), RTOL)
+    np.testing.assert_array_equal(together.limit, alone.limit)
+    if alone.ran.any():
+        reach("ranks")
 
 
 @pytest.mark.reaches("grows", "chunked", "exchange", "pipeline")
@@ -308,6 +326,15 @@ def test_a_chunk_may_send_more_inside_a_domain() -> None:
     apart = load.decode(setup) + load.prompts(setup)
     ratio = float((load.run(setup).step / apart)[0, 0, 0, 0])
     assert ratio == pytest.approx((7 / 8) / (7 / 8 - 1 / 2), rel=2e-2)
+
+
+def test_chunks_of_all_ranks_meet_the_experts() -> None:
+    """An all-gather to experts that no exchange serves: 8 decoding tokens and 2 tokens of a prompt from each rank."""
+    setup = routed_over_ranks(1, domain=8).deployed(ep=1, moe_tp=8)
+    times = [run_mixed(setup, [8], [100], chunk, [chunk]).step[0, 0, 0, 0] for chunk in (2, 4)]
+    alone = run_decode(setup, [8], [100]).step[0, 0, 0]
+    assert times[0] / alone == pytest.approx((8 + 8 * 2) / 8, rel=2e-2)
+    assert times[1] / alone == pytest.approx((8 + 8 * 4) / 8, rel=2e-2)
 
 
 def test_a_feed_forward_alone_ignores_both_contexts() -> None:

@@ -1,4 +1,4 @@
-"""Section 12: a step of continuous batching in which one micro-batch carries a chunk of a prompt."""
+"""Section 12: a step of continuous batching in which one micro-batch carries a chunk of a prompt on each rank."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True)
 class MixedShape(Shape):
-    """The decoding sequences of a micro-batch, and `chunk` rows of a prompt beside them on one attention rank."""
+    """The decoding sequences of a micro-batch, and `chunk` rows of a prompt beside them on each attention rank."""
 
     chunk: int = 0  # q
 
@@ -35,11 +35,11 @@ class MixedShape(Shape):
 
     @property
     def expert_tokens(self) -> int:  # T
-        return super().expert_tokens + self.chunk
+        return super().expert_tokens + self.dp * self.chunk
 
 
 def beside(shape: Shape, chunk: int, prefill: bool) -> MixedShape:
-    """A decode pass with `chunk` rows more; `prefill` says whose exchange and collectives it goes through."""
+    """A decode pass with `chunk` rows more a rank; `prefill` says whose exchange and collectives it goes through."""
     degrees = {name: getattr(shape, name) for name in ("tp", "pp", "dp", "ep", "moe_tp")}
     return MixedShape(shape.batch, shape.new_tokens, shape.context, prefill, **degrees, chunk=chunk)
 
@@ -84,7 +84,7 @@ def of_own_sequences(
 def mixed_layer(
     model: Plain, row: Plain, kit: Plain, machine: Plain, with_chunk: Shape, decoding: Shape, prompt: Shape
 ) -> Tally:
-    """One layer of the micro-batch that carries the chunk."""
+    """One layer of the micro-batch that carries the chunks, as its fullest rank does it."""
     operations = shared_by_all_rows(model, row, kit, machine, with_chunk)
     near = 0
     for sequences in (decoding, prompt):
@@ -100,7 +100,7 @@ def mixed_layer(
 def mixed_pass(
     model: Plain, kit: Plain, machine: Plain, deployment: Plain, cell: tuple[int, int, int], chunk: int, length: int
 ) -> Pass:
-    """X with the chunk, without its hand-overs. cell : (B, L, Q).   length : l."""
+    """X with the chunks, without its hand-overs. cell : (B, L, Q).   length : l."""
     batch, context, new_tokens = cell
     decoding = shape_of(deployment, batch, new_tokens, context, False)
     prompt = shape_of(deployment, 1, chunk, length, True)
@@ -149,7 +149,7 @@ def mixed(
 ) -> Plain:
     """One mixed step, equation (19). Only `limit`, and `memory` where there is one, where the cell cannot run.
 
-    C, D : seconds at dense peak and bytes of the micro-batch that carries the chunk.   decode_step : t_dec.
+    C, D : seconds at dense peak and bytes of the micro-batch that carries the chunks.   decode_step : t_dec.
     ties : choices between MLA forms that cost the same to rounding, so that C and D may be those of the other.
     ValueError where the kit is of fidelity `ideal`.
     """

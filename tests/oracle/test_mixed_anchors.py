@@ -1,4 +1,4 @@
-"""The oracle's mixed step against numbers worked out by hand: Llama 3.1 70B on eight H100, and one layer of a scan."""
+"""The oracle's mixed step against numbers worked out by hand: Llama 3.1 70B on eight H100, a scan, experts of ranks."""
 
 from __future__ import annotations
 
@@ -87,7 +87,25 @@ def test_only_the_chunk_pays_for_the_work_inside_chunks_of_a_scan() -> None:
     assert result["D"] == pytest.approx(2 * 64 * (columns + values) + 2 * 64 + 13 * 64 * 2 + states)
 
 
-def test_a_mixed_step_holds_one_sequence_more() -> None:
+def test_every_attention_rank_has_a_chunk() -> None:
+    """Four ranks with two experts each, three sequences and ten tokens of a prompt a rank: 52 meet experts."""
+    row = dense_row(1, 2, 1, 64, 0) | {"experts": 8, "top_k": 2, "expert_inner": 96, "expert_hidden": 32}
+    model = model_of([row], 32, 50)
+    at = ALONE | {"dp": 4, "ep": 4}
+    result = mixed(model, BOX, BF16, at, 12, 100, 1, 10, 25)
+    rows, routed = 3 + 10, 4 * (3 + 10) * 2 / 4
+    attention = 2 * rows * 32 * (2 + 2) * 64 + 2 * rows * 2 * 64 * 32
+    cores = 2 * 2 * (64 + 64) * (3 * 100 + sum(range(16, 26)))
+    experts = 2 * rows * 32 * 8 + 2 * 3 * 32 * 96 * routed
+    head = 2 * (3 + 1) * 32 * 50
+    assert result["C"] == pytest.approx((attention + cores + experts + head) / 989.4e12)
+    touched = 2 * (1 - (1 - 2 / 8) ** 52)
+    weights = 2 * (32 * (2 + 2) * 64 + 2 * 64 * 32 + 32 * 8 + 32 * 50 + touched * 3 * 32 * 96)
+    caches = (64 + 64) * 2 * (3 * (100 + 1) + 25 + 10)
+    assert result["D"] == pytest.approx(weights + caches + rows * 32 * 2)  # and a row of embedding for each token
+
+
+def test_a_mixed_step_holds_one_sequence_more_on_each_rank() -> None:
     """One layer, next to no weights: seven caches of 1000 tokens are six that decode and a prompt of 1000."""
     model = model_of([dense_row(1, 1, 1, 64, 0)], 1, 1)
     kit = ideal_kit(1.0, 2.0, 1e12) | {"bound": 0}
@@ -96,6 +114,9 @@ def test_a_mixed_step_holds_one_sequence_more() -> None:
     assert mixed(model, machine, kit, ALONE, 6, 1000, 1, 10, 1000)["limit"] == Limit.NONE
     assert mixed(model, machine, kit, ALONE, 6, 1000, 1, 10, 1001)["limit"] == Limit.MEMORY
     assert mixed(model, machine, kit, ALONE, 7, 1000, 1, 10, 10)["limit"] == Limit.MEMORY
+    ranks = ALONE | {"dp": 2}
+    assert mixed(model, machine, kit, ranks, 12, 1000, 1, 10, 1000)["limit"] == Limit.NONE
+    assert mixed(model, machine, kit, ranks, 13, 1000, 1, 10, 1000)["limit"] == Limit.MEMORY
     short = model | {"max_context": 999}
     assert mixed(short, machine, kit, ALONE, 1, 10, 1, 10, 1000)["limit"] == Limit.CONTEXT
     with pytest.raises(ValueError, match="in series"):

@@ -111,6 +111,77 @@ def test_a_closed_loop_with_a_constant() -> None:
         assert form.tpot_s == pytest.approx(found.mean("tpot_s"), rel=0.03)
 
 
+def test_percentiles_of_closed_loops_agree_with_the_simulator() -> None:
+    """Loops drawn at random, not those the equations were made with."""
+    cells = [MADE["compare_loop"](loop, 20_000, i)[0] for i, loop in enumerate(MADE["drawn_loops"](60, seed=4))]
+    for part, least, median in ((slice(0, 3), 0.88, 0.035), (slice(3, 6), 0.96, 0.005)):
+        errors = np.array(
+            [
+                abs(error)
+                for cell in cells
+                for error, stands in zip(cell.errors[part], cell.validated[part], strict=True)
+                if stands
+            ]
+        )
+        assert errors.size > 100
+        assert (errors <= 0.1).mean() >= least
+        assert np.median(errors) < median
+
+
+def test_the_page_claims_percentiles_of_closed_loops_as_they_are() -> None:
+    rows = [row for row in table(DOCS / "queueing.md", "spread") if row[2] == "yes"]
+    assert {row[1] for row in rows} == set(MADE["SPREAD"])
+    for row in rows:
+        assert int(row[4].split()[0]) >= (90 if row[1].startswith("TTFT") else 95)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_percentiles_of_a_closed_loop_are_in_order(name: str) -> None:
+    service, requests = CASES[name]
+    for clients in (1, 20, 2 * service.slots):
+        form = closed_loop(service, requests, clients)
+        for percentile, mean in ((form.ttft_percentile, form.ttft_s), (form.tpot_percentile, form.tpot_s)):
+            values = [percentile(percent).value for percent in (1, 25, 50, 75, 90, 99, 99.9)]
+            assert values == sorted(values)
+            assert values[0] <= mean * 1.001
+            assert values[-1] >= mean * 0.97
+
+
+@pytest.mark.parametrize(
+    ("change", "clients", "reason"),
+    [
+        ({"isl": 900, "osl": 200}, 32, "fixed lengths"),
+        ({"osl": 200}, 32, "outputs of one length"),
+        ({"osl": Lognormal(9, 0.5)}, 32, "decode steps a prompt chunk, fewer than 10"),
+        ({"slots": 20}, 32, "waits for one of 20 slots, fewer than 32"),
+        ({"mixed_s": 0.2, "constant": 0.1}, 32, "long steps with a chunk"),
+        ({}, 64, ""),
+    ],
+)
+def test_percentiles_of_a_closed_loop_say_where_they_are_not_stood_by(
+    change: dict[str, Any], clients: int, reason: str
+) -> None:
+    usual: dict[str, Any] = {"slots": 64, "mixed_s": 0.02, "constant": 0.0}
+    values = usual | {"isl": Lognormal(900, 0.8), "osl": Lognormal(200, 0.5)} | change
+    b = np.arange(values["slots"] + 1.0)
+    service = Service(8e-3 + 1e-4 * b, values["mixed_s"] + 1e-4 * b, 512, values["slots"], values["constant"])
+    found = closed_loop(service, Requests(values["isl"], values["osl"]), clients).ttft_percentile(99)
+    assert found.value > 0.0
+    assert found.validated == (not reason)
+    assert reason in found.reason
+
+
+def test_a_percentile_where_ttft_jumps_is_in_doubt() -> None:
+    """One chunk a prompt: r/2 of the requests wait a step more, and the 90th percentile is just there."""
+    service = Service(np.full(65, 0.01), np.full(65, 0.011), 2048, 64)
+    requests = Requests(Lognormal(500, 0.3), Lognormal(320, 0.6))
+    form = closed_loop(service, requests, 64)
+    assert 0.18 < form.prefill_share < 0.22
+    assert "TTFT jumps there" in form.ttft_percentile(89.5).reason
+    assert form.ttft_percentile(50).validated
+    assert form.tpot_percentile(90).validated
+
+
 def test_one_slot_is_exact() -> None:
     service = Service(np.array([0.01, 0.02]), np.array([0.04, 0.05]), chunk=100, slots=1)
     cycle = 2 * 0.01 + 1.5 * 0.03 + 9 * 0.02
@@ -130,7 +201,10 @@ def test_one_token_requests_are_a_single_server() -> None:
     assert form.tpot_percentile(50).reason == "no request has a second token"
     assert form.reason == "0 decode steps a prompt chunk, fewer than 10"
     assert form.goodput(SLO(tpot_s=1.0)).value == pytest.approx(form.output_tokens_per_s)
-    assert math.isnan(closed_loop(service, requests, 4).tpot_s)
+    alone = closed_loop(service, requests, 4)
+    assert math.isnan(alone.tpot_s)
+    assert math.isnan(alone.tpot_percentile(50).value)
+    assert alone.ttft_percentile(50).value == pytest.approx(4 * 0.08, rel=0.01)
 
 
 def test_no_steady_state_is_nan_with_a_reason() -> None:
@@ -244,6 +318,8 @@ def test_the_load_at_which_an_slo_breaks() -> None:
         (lambda form: form.tpot_percentile(0), "percent = 0"),
         (lambda form: form.ttft_percentile(math.nan), "percent = nan"),
         (lambda _: closed_loop(*CHAT, 0), "clients = 0"),
+        (lambda _: closed_loop(*CHAT, 4).ttft_percentile(100), "percent = 100"),
+        (lambda _: closed_loop(*CHAT, 4).tpot_percentile(0), "percent = 0"),
         (lambda _: breaking_rate(*CHAT, SLO(1.0), cv=-1.0), "cv = -1.0"),
         (lambda _: breaking_rate(*CHAT, SLO(1.0), least=0.0), "least = 0.0"),
         (lambda _: breaking_rate(*CHAT, SLO(latency_s=9.0)), "latency_s = 9: has no closed form"),

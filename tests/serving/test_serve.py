@@ -9,8 +9,9 @@ import roofline as rl
 from roofline.grid import axes
 from roofline.grid.evaluate import Grid
 from roofline.layout import Limit
-from roofline.serving import Closed, Lognormal, Requests, Workload, simulate
+from roofline.serving import Closed, Lognormal, Open, Requests, Workload, simulate
 from roofline.serving.deployed import chunk_contexts, deployed, draw_w, mean_context
+from roofline.serving.under_load import _split_cv
 from roofline.specs.stack import Stack
 
 WHERE = ("llama-3.1-8b", "dgx-h100", "fp8")
@@ -18,9 +19,9 @@ LENGTHS = {"isl": Lognormal(1024, 0.5), "osl": Lognormal(256, 0.5)}
 WORK = {"workload": Workload(**LENGTHS)}
 
 
-def replica(requests, chunk=2048, slots=64, model="llama-3.1-8b", recipe="fp8", **degrees):
+def replica(requests, chunk=2048, slots=64, model="llama-3.1-8b", recipe="fp8", stack="default", **degrees):
     grid = Grid(model, "dgx-h100", recipe, axes.deployments(**degrees), "kernel")
-    return deployed(grid, grid.records(), 0, requests, Stack.load("default"), chunk, slots)
+    return deployed(grid, grid.records(), 0, requests, Stack.load(stack), chunk, slots)
 
 
 def test_mean_context_by_counting() -> None:
@@ -69,6 +70,80 @@ def test_draw_is_that_of_the_kernels() -> None:
     machines = Grid("llama-3.1-70b", systems, "fp8", axes.deployments(8), "kernel").packed.machines
     for machine, cell in zip(machines, (ds.isel(system=i) for i in range(3)), strict=True):
         np.testing.assert_array_equal(draw_w(machine, np.stack([cell.mfu.values, cell.mbu.values])), cell.power.values)
+
+
+@pytest.mark.parametrize("pp", [1, 2])
+def test_ranks_without_experts_are_replicas_of_one_rank(pp: int) -> None:
+    """Times and watts with b sequences on each rank are those of one with b, from as many as a pipeline has stages."""
+    alone, ranks = (replica(Requests(5000, 200), slots=dp * 32, pp=pp, dp=dp) for dp in (1, 3))
+    assert (alone.ranks, ranks.ranks) == (1, 3)
+    assert alone.service.slots == ranks.service.slots == 32
+    assert ranks.slots_memory == 3 * alone.slots_memory
+    for name in ("decode_s", "mixed_s"):
+        for at in (slice(0, 1), slice(pp, None, pp)):
+            np.testing.assert_allclose(getattr(ranks.service, name)[at], getattr(alone.service, name)[at], rtol=1e-12)
+    for name in ("decode_w", "mixed_w"):
+        for at in (slice(0, 1), slice(pp, None, pp)):
+            np.testing.assert_allclose(getattr(ranks, name)[at], getattr(alone, name)[at], rtol=1e-12)
+
+
+def test_ranks_share_their_experts() -> None:
+    """A step with b sequences a rank is the replica's at 8 b; graphs are captured, and the stack pays, for b."""
+    stack = Stack.load("default").replace(captured_batches=(1, 2, 4, 8, 16))
+    made = replica(Requests(1000, 200), slots=8 * 12, model="qwen3-30b-a3b", stack=stack, dp=8, ep=8)
+    assert made.service.slots == 12
+    asked = {"batch": [8, 32, 64], "context": made.context, "dp": 8, "ep": 8}
+    alone = rl.decode("qwen3-30b-a3b", "dgx-h100", "fp8", **asked).tpot.squeeze().values
+    own = np.array([stack.step_s + stack.sequence_s * b for b in (1, 3, 7)])
+    np.testing.assert_allclose(made.service.decode_s[[1, 3, 7]], alone + own, rtol=1e-12)
+    prompts = rl.prefill("qwen3-30b-a3b", "dgx-h100", "fp8", batch=8, isl=2048, dp=8, ep=8).prefill_time.item()
+    assert made.service.mixed_s[0] == pytest.approx(prompts + stack.step_s, rel=1e-12)
+
+
+@pytest.mark.parametrize(("slots", "of_a_rank"), [(1, 1), (3, 1), (11, 5), (12, 6)])
+def test_slots_are_whole_ones_of_each_rank(slots: int, of_a_rank: int) -> None:
+    assert replica(Requests(1000, 200), slots=slots, dp=2).service.slots == of_a_rank
+
+
+def test_clients_are_shared_by_the_ranks() -> None:
+    """Without experts: dp ranks are dp replicas with a share of the clients; between whole numbers it is linear."""
+    many = rl.serve(*WHERE, **WORK, concurrency=[1, 3, 4, 8, 10, 12], slots=4 * 32, dp=4).squeeze()
+    one = rl.serve(*WHERE, **WORK, concurrency=[1, 2, 3], slots=32).squeeze()
+    of_a_rank = ("ttft", "tpot", "request_latency", "tokens_per_s_per_user", "power", "joules_per_token")
+    of_all = ("batch", "request_rate", "output_tokens_per_s")
+    for name in (*of_a_rank, *of_all):
+        times = 4 if name in of_all else 1
+        np.testing.assert_allclose(many[name].sel(concurrency=[4, 8, 12]), times * one[name], rtol=1e-12)
+    for name in ("ttft", "tpot", *of_all):
+        between = many[name].sel(concurrency=[8, 12]).mean().item()
+        assert many[name].sel(concurrency=10).item() == pytest.approx(between, rel=1e-12)
+    few, full = many.sel(concurrency=[1, 3]), many.sel(concurrency=4)
+    for name in ("ttft", "tpot"):
+        assert (few[name] == full[name]).all()
+    for name in of_all:
+        np.testing.assert_allclose(few[name], full[name].item() * np.array([1, 3]) / 4, rtol=1e-12)
+    assert few["reason"].values.tolist() == ["fewer clients than attention ranks"] * 2
+    assert (many["reason"].sel(concurrency=[4, 8, 10, 12]) == "").all()
+
+
+def test_a_rate_is_split_over_the_ranks() -> None:
+    many = rl.serve(*WHERE, **WORK, rate=[20.0, 3e4], slots=3 * 64, dp=3).squeeze()
+    one = rl.serve(*WHERE, **WORK, rate=20 / 3, slots=64).squeeze()
+    for name in ("ttft", "ttft_p50", "ttft_p99", "tpot", "tpot_p99", "load", "tokens_per_s_per_gpu", "power"):
+        assert many[name][0].item() == pytest.approx(one[name].item(), rel=1e-9), name
+    assert many["request_rate"][0].item() == pytest.approx(20.0)
+    assert many["batch"][0].item() == pytest.approx(3 * one["batch"].item(), rel=1e-9)
+    assert many["reason"].values[1].startswith("on each of 3 attention ranks: unstable: 10000 requests/s")
+
+
+@pytest.mark.parametrize("cv", [0.0, 0.5, 1.0, 3.0])
+def test_a_stream_split_at_random_comes_nearer_to_poisson(cv: float) -> None:
+    """Gaps of every third arrival on the mean, counted."""
+    generator = np.random.default_rng(5)
+    arrivals = Open(1.0, cv).draw(600_000, generator)
+    gaps = np.diff(arrivals[generator.integers(3, size=arrivals.size) == 0])
+    assert gaps.std() / gaps.mean() == pytest.approx(_split_cv(cv, 3), rel=0.01)
+    assert _split_cv(cv, 1) == cv
 
 
 def test_one_client_waits_for_nobody() -> None:

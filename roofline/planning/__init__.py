@@ -1,0 +1,1 @@
+"""Plans: the best way to serve a workload under an SLO, searched over all there are."""
