@@ -16,6 +16,7 @@ _HOMES = {
     "largest_batch": "roofline.grid",
     "rollup": "roofline.rack",
     "serve": "roofline.serving",
+    "plan": "roofline.planning",
     "explain": "roofline.insight",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
@@ -31,7 +32,7 @@ _HOMES = {
     "InputError": "roofline.errors",
 }
 
-_MAKE_DATASETS = frozenset({"feasibility", "serve", "decode", "prefill", "rollup", "heatmap"})
+_MAKE_DATASETS = frozenset({"feasibility", "serve", "decode", "prefill", "rollup", "heatmap", "plan"})
 
 __all__ = [
     "SLO",
@@ -50,6 +51,7 @@ __all__ = [
     "feasibility",
     "heatmap",
     "largest_batch",
+    "plan",
     "prefill",
     "rollup",
     "serve",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from roofline.errors import InputError
     from roofline.grid import decode, largest_batch, prefill
     from roofline.insight.explain import explain
+    from roofline.planning import plan
     from roofline.rack import feasibility, rollup
     from roofline.report import heatmap
     from roofline.serving import SLO, Workload, serve

@@ -218,6 +218,7 @@ class Limit(IntEnum):
     CONTEXT = 9
     DRAFT = 10
     POWER = 11  # of a choice by energy; a cell by itself has its time
+    LINK = 12  # of pools apart
 
 
 LIMIT_MEANINGS: dict[Limit, str] = {
@@ -233,6 +234,7 @@ LIMIT_MEANINGS: dict[Limit, str] = {
     Limit.CONTEXT: "context beyond what the model was trained for",
     Limit.DRAFT: "the model has no multi-token-prediction layers to draft with",
     Limit.POWER: "the power of the part or of its system is undisclosed, so nothing can be chosen by energy",
+    Limit.LINK: "no network between pools that keeps up with the KV cache of their prompts",
 }
 
 

@@ -26,7 +26,7 @@ class ColumnDocument(Document):
 class TableDocument(Document):
     """A result: one row a cell, null where a cell has no value (its `limit` says why)."""
 
-    kind: Literal["decode", "prefill", "heatmap", "feasibility", "serve", "specs"]
+    kind: Literal["decode", "prefill", "heatmap", "feasibility", "serve", "plan", "specs"]
     provenance: dict[str, str] = Field(
         description="version, sheet digests, fidelity, boundary, basis, token basis, command"
     )

@@ -198,7 +198,7 @@ def show(rows: Table, ds: xr.Dataset, out: Path | None, headers: dict[str, str] 
     varying = [c for c in labels if not any(c is other for other in same)]
     shown = Table((*varying, *(c for c in rows.columns if c.name in headers)), rows.attrs)
     title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
-    footer = "\n".join([*_limits(ds), *_undisclosed(ds), *_doubts(ds), basis_line(rows.attrs)]) + (
+    footer = "\n".join([*limits(ds), *undisclosed(ds), *_doubts(ds), basis_line(rows.attrs)]) + (
         "" if out is None else f"\nwritten to {out}"
     )
     if not (ds["limit"].values == 0).any():
@@ -213,12 +213,12 @@ def _fact(name: str, value: Any) -> str:
     return f"{name} {value}"
 
 
-def _undisclosed(ds: xr.Dataset) -> list[str]:
+def undisclosed(ds: xr.Dataset) -> list[str]:
     """A line for each system whose watts are not known: why it has no power and no energy."""
     if "power_unknown" not in ds.coords:
         return []
     said = zip(ds["system"].values.flat, ds["power_unknown"].values.flat, strict=True)
-    return [f"{system}: no power or energy, {reason}" for system, reason in said if reason]
+    return list(dict.fromkeys(f"{system}: no power or energy, {reason}" for system, reason in said if reason))
 
 
 def _doubts(ds: xr.Dataset) -> list[str]:
@@ -231,7 +231,7 @@ def _doubts(ds: xr.Dataset) -> list[str]:
     return [f"{reason} ({n} of {cells.size} cells)" for reason, n in Counter(cells.flat).items() if reason]
 
 
-def _limits(ds: xr.Dataset) -> list[str]:
+def limits(ds: xr.Dataset) -> list[str]:
     """A line for each reason why cells do not run: its word in the table, how many cells, what it means."""
     import numpy as np
 

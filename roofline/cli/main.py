@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from roofline import __version__
-from roofline.cli import evaluate, explain, feasibility, heatmap, overview, serve, specs, warmup
+from roofline.cli import evaluate, explain, feasibility, heatmap, overview, plan, serve, specs, warmup
 from roofline.errors import InputError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.add_typer(specs.app, name="specs")
 app.command("decode")(evaluate.decode)
 app.command("prefill")(evaluate.prefill)
 app.command("serve")(serve.serve)
+app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("feasibility")(feasibility.feasibility)
 app.command("heatmap")(heatmap.heatmap)

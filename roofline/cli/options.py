@@ -26,6 +26,23 @@ class Boundary(StrEnum):
     FACILITY = "facility"
 
 
+class Objective(StrEnum):
+    """What is best."""
+
+    TOKENS_PER_MWH = "tokens_per_mwh"
+    JOULES_PER_TOKEN = "joules_per_token"
+    TOKENS_PER_S_PER_GPU = "tokens_per_s_per_gpu"
+    MIN_GPUS = "min_gpus"
+
+
+class Mode(StrEnum):
+    """How requests are served."""
+
+    AGGREGATED = "aggregated"
+    STATIC = "static"
+    DISAGGREGATED = "disaggregated"
+
+
 class Basis(StrEnum):
     """Modelled draw, or the power a site sets aside."""
 
@@ -59,6 +76,78 @@ FidelityOption = Annotated[
 BoundaryOption = Annotated[Boundary, typer.Option("--boundary", help="Where energy is counted.")]
 BasisOption = Annotated[
     Basis, typer.Option("--basis", help="metered: modelled draw; provisioned: power set aside per accelerator.")
+]
+Workloads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workload",
+        metavar="W",
+        help="Lengths: ISL/OSL such as 8k/1k, a preset, or a CSV of isl, osl; repeat for more; default 1k/1k.",
+    ),
+]
+OneWorkload = Annotated[
+    str, typer.Option("--workload", metavar="W", help="Lengths: ISL/OSL such as 8k/1k, a preset, or a CSV of isl, osl.")
+]
+Spread = Annotated[
+    float | None,
+    typer.Option("--spread", min=0.0, help="Coefficient of variation of both lengths, lognormal; default all equal."),
+]
+Cached = Annotated[int | None, typer.Option("--cached", min=0, help="Prompt tokens that are in the prefix cache.")]
+Duty = Annotated[
+    float | None, typer.Option("--duty", min=0.0, help="Share of the time in which work is offered; default all of it.")
+]
+Ttft = Annotated[
+    str | None, typer.Option("--ttft", metavar="S", help="Limit on the time to first token: seconds, or 200ms.")
+]
+Tpot = Annotated[
+    str | None, typer.Option("--tpot", metavar="S", help="Limit on the time per output token: seconds, or 20ms.")
+]
+Latency = Annotated[
+    str | None, typer.Option("--latency", metavar="S", help="Limit on the time to the last token: seconds.")
+]
+Percentile = Annotated[
+    str | None,
+    typer.Option("--percentile", metavar="P", help="Percentile of the limits, or ttft=99,tpot=90; default 50."),
+]
+Slos = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slo", metavar="SLO", help="Instead: all limits in one, ttft=2,tpot=20ms,percentile=99; repeat for more."
+    ),
+]
+OneSlo = Annotated[
+    list[str] | None,
+    typer.Option("--slo", metavar="SLO", help="Instead: all limits in one, ttft=2,tpot=20ms,percentile=99."),
+]
+ObjectiveOption = Annotated[Objective, typer.Option("--objective", help="What is best; min_gpus needs --rate.")]
+Modes = Annotated[
+    list[Mode] | None, typer.Option("--mode", help="How requests are served; repeat for more; default any way.")
+]
+PrefillSystems = Annotated[
+    str | None,
+    typer.Option(
+        "--prefill-system", metavar="NAME[,...]", help="Systems that may compute prompts, beside the system itself."
+    ),
+]
+MostAccelerators = Annotated[
+    int | None,
+    typer.Option("--max-accelerators", min=1, help="Most accelerators of one unit; default what a system can join."),
+]
+Rate = Annotated[
+    float | None, typer.Option("--rate", min=0.0, help="Requests a second: how many accelerators a load takes.")
+]
+StackOption = Annotated[str, typer.Option("--stack", metavar="NAME", help="Serving stack: name or path of a sheet.")]
+TriedChunks = Annotated[
+    str | None,
+    typer.Option("--chunk", metavar="N[,...]", help="Prompt tokens of a step to try; default 512,2048,8192."),
+]
+TriedDrafts = Annotated[
+    str | None,
+    typer.Option(
+        "--acceptance",
+        metavar="A[,...]",
+        help="Chance that the draft at each position is kept, e.g. 0.8,0.6: the model's own drafts are then tried.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (schemas: docs/schema) instead of a table.")]
 Drafts = Annotated[

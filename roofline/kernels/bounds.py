@@ -41,7 +41,7 @@ class Batches(NamedTuple):
 
     most : int64[workloads]   that memory holds.   reserved : float64[workloads]   bytes of a sequence on a rank.
     first : float64[workloads, chunks]   pass of one sequence with a chunk [s], 0 where unknown.
-    at_first : float64[octaves + 1, workloads, 2]   time and draw of the step of each octave's first batch; last: scratch.
+    at_first : float64[octaves + 1, workloads, 2]   time and draw of the step of each octave's first batch, and scratch.
     closed : bool[octaves + 1, workloads, chunks + 1]   whether every TTFT is over its limit there, and so above; in the
         last column without chunks.   listed : int64[...]   batches to try.
     """

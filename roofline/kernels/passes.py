@@ -154,9 +154,7 @@ def mixed_pass(found, passed, chunked, scratch, k, model, layers, machine, kit, 
     peak, moved = k[K_PEAK] + total[PEAK], k[K_MOVED] + total[MOVED]
     for w in range(found.shape[0]):
         time = k[K_LAYERS] + (passed[w, P_CORE] + chunked[w, 0])
-        found[w, M_MORE] = max(
-            0.0, stage(time, k, passed[w, P_DRAFTS], model, deployment) - passed[w, P_STAGE]
-        )
+        found[w, M_MORE] = max(0.0, stage(time, k, passed[w, P_DRAFTS], model, deployment) - passed[w, P_STAGE])
         plain_peak, plain_moved = passed[w, P_PLAIN_PEAK], passed[w, P_PLAIN_MOVED]
         with_peak = peak + passed[w, P_CORE_PEAK] + chunked[w, 1]
         with_moved = moved + passed[w, P_CORE_MOVED] + chunked[w, 2]

@@ -362,7 +362,8 @@ def _search(
         )  # fmt: skip
         fits_any, short = False, False
         for w in range(asked.facts.shape[0]):
-            short = short or asked.facts[w, W_ISL] <= model.max_context
+            short = short or (decoding and asked.facts[w, W_LONGEST] <= model.max_context)
+            short = short or (asked.modes[PREFILL_POOL] == 1 and asked.facts[w, W_ISL] <= model.max_context)
         for g in range(asked.drafts.size if decoding else 0):
             if asked.drafts[g] > 0 and legality(model, layers, machine, deployment, asked.drafts[g]) != 0:
                 continue
@@ -393,7 +394,7 @@ def search_grid(
     links : float64[machines]   B/s at which one accelerator hands KV over; 0: it cannot.
     facts : float64[workloads, WORKLOAD].   contexts : float64[workloads * nodes] tokens.
     prompt_ends : float64[chunks, workloads * ends] tokens.   chunks, drafts, batches, at_once : int64[...], rising.
-    padded : int64[most + 1]   batch of a rank that a step of b runs as.   loads : float64[...] of prefill pools, rising.
+    padded : int64[most + 1]   batch that a step of b of a rank runs as.   loads : float64[...] of prefill pools, rising.
     tables : float64[workloads, limits, chunks, drafts, most + 1, TABLE].   timing : float64[workloads, drafts, 2].
     filling : float64[workloads, chunks, 2]; chunks of 0: that chunk is none of the workload's.
     longest : float64[workloads, drafts, n]   steps of the longest of B requests.

@@ -80,10 +80,10 @@ def supplied(power, direct):
 class Kept(NamedTuple):
     """What is kept of each configuration, mode, workload and set of limits; all arrays have those four dims first.
 
-    best : float64[..., FIGURES]   of the cheapest that meets the limits, F_COST inf where none does (then of the nearest).
-    near : float64[..., 2]   smallest largest factor of a candidate over its limits and which limit; 1 where one meets all.
+    best : float64[..., FIGURES]   of the cheapest that meets the limits; F_COST inf where none does, then of the
+    nearest.   near : float64[..., 2]   smallest largest factor over the limits, and of which; 1 where one meets all.
     at : int64[..., PLACES]   the place of `best`.   points : float64[..., most, POINT], the undominated in TPOT and
-    cost; most may be 0.   filled : int64[...]   how many.
+    cost, by rising TPOT; most may be 0.   filled : int64[...]   how many.
     """
 
     best: np.ndarray
@@ -153,18 +153,51 @@ def keep(best, at, i, m, w, s, ttft, tpot, latency, rate, watts, sequences, cost
 def add_point(points, filled, i, m, w, s, ttft, tpot, latency, rate, watts, sequences, cost, b, c, g, u):
     """Put a candidate among the undominated unless one of them is no worse in TPOT and in cost; drop those it beats.
 
-    points : float64[most, POINT].
+    points : float64[most, POINT], by rising TPOT and falling cost. Where there is no room, the one with the closest
+    neighbours gives way, so that the quickest and the cheapest stay.
     """
-    kept, count = 0, filled[i, m, w, s]
-    for p in range(count):
-        if points[p, F_TPOT] <= tpot and points[p, F_COST] <= cost:
-            return
-    for p in range(count):
-        if points[p, F_TPOT] < tpot or points[p, F_COST] < cost:
-            for f in range(POINT):
-                points[kept, f] = points[p, f]
-            kept += 1
+    n, at = filled[i, m, w, s], 0
+    while at < n and points[at, F_TPOT] <= tpot:
+        at += 1
+    if at > 0 and points[at - 1, F_COST] <= cost:
+        return
+    end = at
+    while end < n and points[end, F_COST] >= cost:
+        end += 1
+    if at > 0 and points[at - 1, F_TPOT] == tpot:
+        at -= 1
+    if at == end and n == points.shape[0]:
+        drop = closest(points)
+        if drop < 0:  # ends only
+            if 0 < at < n or (at == 0 and n == 1):
+                return
+            drop = 0 if at == 0 else n - 1
+        move_points(points, drop + 1, n, -1)
+        n -= 1
+        at = at - 1 if drop < at else at
+        end = at
+    move_points(points, end, n, at + 1 - end)
     values = (ttft, tpot, latency, rate, watts, sequences, cost, 1.0 * b, 1.0 * c, 1.0 * g, 1.0 * u)
     for f in range(POINT):
-        points[kept, f] = values[f]
-    filled[i, m, w, s] = kept + 1
+        points[at, f] = values[f]
+    filled[i, m, w, s] = n + at + 1 - end
+
+
+@kernel
+def closest(points):
+    """Of all points the one, not at an end, whose neighbours are the nearest to each other in TPOT; -1 if none is."""
+    found, least = -1, np.inf
+    for p in range(1, points.shape[0] - 1):
+        gap = 1.0 - points[p - 1, F_TPOT] / points[p + 1, F_TPOT]
+        if gap < least:
+            found, least = p, gap
+    return found
+
+
+@kernel
+def move_points(points, start, stop, by):
+    """Move points [start, stop) by so many places, downwards where that is below 0."""
+    for p in range(stop - start):
+        source = stop - 1 - p if by > 0 else start + p
+        for f in range(POINT):
+            points[source + by, f] = points[source, f]

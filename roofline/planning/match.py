@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,31 +23,45 @@ BLOCK = 64
 
 
 @dataclass(frozen=True)
+class Half:
+    """The accelerators of one system in a replica of each pool.
+
+    group : int64[n]   accelerators.   watts : float64[n]   draw of one while the pool works [W].
+    facts, idle_w : of the system.
+    """
+
+    facts: PowerFacts
+    group: Ints
+    watts: Floats
+    idle_w: float
+
+
+@dataclass(frozen=True)
 class Pools:
     """Pools of one kind that meet the limits, each the best of its deployment.
 
-    cost : float64[n], by itself (25).   rate : float64[n] requests/s of a replica.   watts : float64[n] draw of one
-    accelerator.   group : int64[n] accelerators of a replica.   first_s : float64[n] TTFT, or TPOT for decoding [s].
-    facts, idle_w : of their system.   kept : which of the search they are.
+    cost : float64[n], by itself (25).   rate : float64[n] requests/s of a replica.
+    first_s : float64[n] TTFT, or TPOT for decoding [s].   kept : int64[n], which of the search they are.
+    halves : the system of a replica; two where attention and feed-forward are apart.
     """
 
     cost: Floats
     rate: Floats
-    watts: Floats
-    group: Ints
     first_s: Floats
-    facts: PowerFacts
-    idle_w: float
     kept: Ints
+    halves: tuple[Half, ...]
+
+    @property
+    def group(self) -> Ints:
+        """Accelerators of a replica, int64[n]."""
+        total: Ints = np.sum([half.group for half in self.halves], axis=0)
+        return total
 
     def cheapest(self, slack: float) -> Pools:
         """Those that cost up to `slack` times the cheapest."""
         kept = self.cost <= slack * self.cost.min()
-        chosen = {
-            field.name: value[kept] if isinstance(value := getattr(self, field.name), np.ndarray) else value
-            for field in fields(self)
-        }
-        return Pools(**chosen)
+        halves = tuple(replace(half, group=half.group[kept], watts=half.watts[kept]) for half in self.halves)
+        return Pools(self.cost[kept], self.rate[kept], self.first_s[kept], self.kept[kept], halves)
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,10 @@ def _replicas(prefill_rate: Floats, decode_rate: Floats, load: float) -> tuple[I
 def _cost(
     prefill: Pools, decode: Pools, p: Ints, d: Ints, x: Ints, y: Ints, rate: Floats, size: Ints, terms: Terms
 ) -> Floats:
-    if terms.load > 0.0:
-        return size + 1e-6 * terms.load / rate
+    if terms.load > 0.0:  # one unit of as many replicas as the load takes
+        from roofline.kernels.reduce import TIE_SHARE
+
+        return size * (1.0 + TIE_SHARE * terms.load / rate)
     cost: Floats = terms.alpha * size / (rate * terms.osl)
     if terms.beta:
         for pools, at, replicas in ((prefill, p, x), (decode, d, y)):
@@ -138,15 +154,18 @@ def _cost(
 
 def _watts(pools: Pools, at: Ints, replicas: Ints, rate: Floats, terms: Terms) -> Floats:
     """Mean watts at the boundary of the replicas of a pool, which idle for what the other pool cannot take."""
-    group = np.broadcast_to(pools.group[at], rate.shape)
-    placed = pools.facts.placed(pool_draw(pools, at, replicas, rate), group, terms.boundary, terms.basis, terms.vintage)  # type: ignore[arg-type]
-    mean = terms.duty * placed.busy_w + (1.0 - terms.duty) * placed.idle_w
-    found: Floats = replicas * mean * group / placed.used
-    return found
+    total = np.zeros(rate.shape)
+    for half in pools.halves:
+        group = np.broadcast_to(half.group[at], rate.shape)
+        draw = half_draw(pools, half, at, replicas, rate)
+        placed = half.facts.placed(draw, group, terms.boundary, terms.basis, terms.vintage)  # type: ignore[arg-type]
+        mean = terms.duty * placed.busy_w + (1.0 - terms.duty) * placed.idle_w
+        total = total + replicas * mean * group / placed.used
+    return total
 
 
-def pool_draw(pools: Pools, at: Ints | int, replicas: Ints | int, rate: Floats | float) -> Floats:
-    """Mean draw of one accelerator of a pool [W] that works for the share of its rate that is asked."""
+def half_draw(pools: Pools, half: Half, at: Ints | int, replicas: Ints | int, rate: Floats | float) -> Floats:
+    """Mean draw of one accelerator of a half [W] that works for the share of its rate that is asked."""
     share = rate / (replicas * pools.rate[at])
-    found: Floats = share * pools.watts[at] + (1.0 - share) * pools.idle_w
+    found: Floats = share * half.watts[at] + (1.0 - share) * half.idle_w
     return found

@@ -46,7 +46,9 @@ class Objective:
             raise unknown_name("objective", self.name, OBJECTIVES)
         check(self.boundary, self.basis, 1.0, self.vintage)
         if self.vintage is not None and self.boundary != "facility":
-            raise InputError(f"vintage {self.vintage!r} is an all-in figure of the facility, not of the {self.boundary}")
+            raise InputError(
+                f"vintage {self.vintage!r} is an all-in figure of the facility, not of the {self.boundary}"
+            )
 
     @property
     def by_energy(self) -> bool:

@@ -39,10 +39,11 @@ def plan(
     workload: Workload | Mapping[str, Any] | str | PathLike[str] | Sequence[Any],
     slo: SLO | Mapping[str, Any] | Sequence[Any] | None = None,
     objective: str = "tokens_per_mwh",
-    modes: str | Sequence[str] = MODES,
+    modes: str | Sequence[str] | None = None,
     rate: float | None = None,
     acceptance: float | Sequence[float] | None = None,
     prefill_systems: axes.SheetLike | None = None,
+    ffn_systems: axes.SheetLike | None = None,
     most_accelerators: int | None = None,
     deployments: Iterable[Mapping[str, int]] | None = None,
     chunk: axes.Counts | None = None,
@@ -62,11 +63,16 @@ def plan(
         None. Limits are taken literally, each at its percentile.
     objective : tokens_per_mwh, joules_per_token, tokens_per_s_per_gpu, or min_gpus for the workload's rate.
     modes : of aggregated (continuous batching with chunked prefill), static (a batch begins and ends together) and
-        disaggregated (a pool that computes prompts and one that decodes, rates matched); the best of them is chosen.
+        disaggregated (a pool that computes prompts and one that decodes, rates matched) and attention_ffn (the same,
+        with the feed-forwards of the decode pool on another system); the best is chosen, by default of the first three,
+        and of the last where ffn_systems are given.
     rate : requests a second of every workload, for min_gpus and for the units that a load takes.
     acceptance : chance that a draft at each position is kept: drafts by the model's own layers are then tried, from
-        none up to as many as are given.   prefill_systems : systems that may compute prompts, beside each system itself.
-    most_accelerators : of one unit, pools together; default what a system can join, and 32 replicas of a pool.
+        none up to as many as are given.
+    prefill_systems : systems that may compute prompts, beside each system itself.
+    ffn_systems : systems that may run the feed-forwards of a decode pool whose attention is on each system.
+    most_accelerators : of one unit, pools together; default one system or the fewest that hold the
+        weights twice over for a replica, and 32 replicas of a pool.
     deployments : in place of all, as mappings of tp, pp, dp, ep, moe_tp.   chunk : tokens, those to try.
     stack : the serving stack.   boundary, basis, vintage : where energy is counted, as in `roofline.rollup`; the duty
         is the mean load of the workload.
@@ -84,14 +90,15 @@ def plan(
     aim = Objective(objective, boundary, basis, vintage)
     shapes, boxes = axes.sheets("models", Model, models), axes.sheets("systems", System, systems)
     helpers = [] if prefill_systems is None else axes.sheets("prefill_systems", System, prefill_systems)
+    others = [] if ffn_systems is None else axes.sheets("ffn_systems", System, ffn_systems)
     if facility is not None:
         building = Facility.load(facility)
-        boxes, helpers = (
-            [box.model_copy(update={"facility": building}) for box in listed] for listed in (boxes, helpers)
+        boxes, helpers, others = (
+            [box.model_copy(update={"facility": building}) for box in listed] for listed in (boxes, helpers, others)
         )
     named = None if recipes is None else axes.sheets("recipes", Recipe, recipes)
-    ways = checked_modes(modes)
-    fixed = None if deployments is None else axes.deployments(deployments=deployments)
+    ways = checked_modes(modes, bool(others))
+    fixed = None if deployments is None else axes.deployments(rows=deployments)
     most = None if most_accelerators is None else axes.count("most_accelerators", most_accelerators)
     result = _Result(shapes, boxes, asked, aim)
     for m, model in enumerate(shapes):
@@ -99,24 +106,31 @@ def plan(
             progress(m, len(shapes))
         space = Space.of(model, boxes, named, most, fixed)
         prompts = Space.of(model, helpers, named, most, fixed) if helpers else None
-        chooser = Chooser(space, asked, aim, ways, prompts, most, parallel=parallel)
+        chooser = Chooser(space, asked, aim, ways, prompts, most, others, parallel=parallel)
         for at in np.ndindex(len(boxes), len(asked.workloads), len(asked.slos)):
             result.put((m, *at), chooser.choose(*at))
         result.candidates += chooser.candidates
         result.add_memory(m, space, parallel)
     if progress is not None:
         progress(len(shapes), len(shapes))
-    return result.dataset(named or [], helpers)
+    return result.dataset(named or [], [*helpers, *others])
 
 
-def checked_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
-    """Modes in the order in which ties are settled. Raises InputError for one that is none."""
+def checked_modes(modes: str | Sequence[str] | None, apart: bool) -> tuple[str, ...]:
+    """Modes in the order in which ties are settled.   apart : whether there are systems for feed-forwards.
+
+    Raises InputError for one that is none.
+    """
+    if modes is None:
+        return MODES if apart else MODES[:-1]
     listed = [modes] if isinstance(modes, str) else list(modes)
     for mode in listed:
         if mode not in MODES:
             raise unknown_name("mode", str(mode), MODES)
     if not listed:
         raise InputError(f"modes: none given; give at least one of {', '.join(MODES)}")
+    if "attention_ffn" in listed and not apart:
+        raise InputError("mode attention_ffn: give ffn_systems too, the systems that run the feed-forwards")
     return tuple(mode for mode in MODES if mode in listed)
 
 
@@ -203,27 +217,39 @@ class _Result:
             coords[f"slo_{name}"] = ("slo", limits, {"units": "s", "long_name": text})
         known = system_coords(self.systems)
         coords |= {name: known[name] for name in ("system_name", "system_accelerators", "power_unknown")}
-        return xr.Dataset(data, coords=coords, attrs=self._attributes(recipes, helpers))
+        used = {str(name) for texts in ("recipe", "prefill_recipe") for name in np.unique(self.texts[texts])}
+        found = attributes(asked, aim, self.models, [*self.systems, *helpers], recipes, used, self.candidates)
+        return xr.Dataset(data, coords=coords, attrs=found)
 
-    def _attributes(self, recipes: list[Recipe], helpers: list[System]) -> dict[str, str]:
-        asked = self.asked
-        names = {name for recipe in np.unique(self.texts["recipe"]) if (name := str(recipe))}
-        names |= {name for recipe in np.unique(self.texts["prefill_recipe"]) if (name := str(recipe))}
-        used = {axes.label(recipe): recipe for recipe in recipes}
-        chosen = [used[name] if name in used else Recipe.load(name) for name in sorted(names)]
-        sheets = (*self.models, *self.systems, *helpers, *chosen, asked.stack)
-        digests = [pair for sheet in sheets for pair in sheet.digests.items()]
-        attributes = provenance.attributes(fidelity="serving", sheets=digests) | self.aim.attributes
-        drafts = asked.drafts[-1]
-        return attributes | {
+
+def attributes(
+    asked: Question,
+    aim: Objective,
+    models: Sequence[Model],
+    systems: Sequence[System],
+    recipes: Sequence[Recipe],
+    used: set[str],
+    candidates: int,
+) -> dict[str, str]:
+    """Provenance of a search.   recipes : those given.   used : names of those chosen.   candidates : in all."""
+    given = {axes.label(recipe): recipe for recipe in recipes}
+    chosen = [given[name] if name in given else Recipe.load(name) for name in sorted(used - {""})]
+    sheets = (*models, *systems, *chosen, asked.stack)
+    digests = [pair for sheet in sheets for pair in sheet.digests.items()]
+    drafts = asked.drafts[-1]
+    return (
+        provenance.attributes(fidelity="serving", sheets=digests)
+        | aim.attributes
+        | {
             "pass": "plan",
             "stack": asked.stack.id or asked.stack.name,
             "duty": ", ".join(f"{one.duty:g}" for one in asked.workloads),
             "chunks": ", ".join(str(chunk) for chunk in asked.chunks),
             "acceptance": ", ".join(f"{a:g}" for a in drafts.acceptance),
             "reservation": "ISL + OSL",
-            "candidates": str(self.candidates),
+            "candidates": str(candidates),
         }
+    )
 
 
 def workload_label(workload: Workload) -> str:
@@ -232,7 +258,7 @@ def workload_label(workload: Workload) -> str:
 
 
 def slo_label(slo: SLO) -> str:
-    """What limits are called on an axis: `ttft 2 s p99, tpot 0.02 s`, the median unsaid; `none` where there are none."""
+    """What limits are called on an axis: `ttft 2 s p99, tpot 0.02 s`, the median unsaid; `none` without any."""
     parts = []
     for name, limit in slo.limits.items():
         percent = slo.percentile_of(name)
@@ -248,4 +274,3 @@ def distinct(labels: list[str]) -> list[str]:
         seen[label] = seen.get(label, 0) + 1
         found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return found
-

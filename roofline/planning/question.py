@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from roofline.serving.steps import StepTable, step_table
 
 from roofline.errors import InputError
 from roofline.grid import axes
 from roofline.grid.drafts import Drafts, drafts_of
 from roofline.serving.slo import LIMITS, SLO
+from roofline.serving.steps import StepTable, step_table
 from roofline.serving.workload import Workload
 from roofline.specs.stack import Stack
 
@@ -81,7 +81,7 @@ class Question:
 
     @cached_property
     def steps(self) -> dict[tuple[int, int, int], StepTable]:
-        """What a closed loop of each workload, chunk and drafts does, counted in steps; chunks that are one's own only."""
+        """What a closed loop of each workload, chunk and drafts does, counted in steps; of chunks of its own only."""
         tables = {}
         for w, workload in enumerate(self.workloads):
             longest = workload.requests.to_compute(workload.requests.points()[0]).max()

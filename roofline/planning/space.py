@@ -73,13 +73,13 @@ class Space:
             at = [rows.setdefault(row, len(rows)) for row in found.rows]
             listed += [(s, places[axes.label(recipe)], d) for recipe in chosen[s] for d in at]
         packed = pack([model], list(systems), list(named.values()), "kernel")
-        system, recipe, deployment = np.array(listed, dtype=np.int64).reshape(-1, 3).T
-        configs = np.zeros(system.size, dtype=CONFIG)
-        configs["machine"], configs["deployment"] = system, deployment
-        configs["kit"] = packed.kit_index[0, system, recipe]
+        at_system, at_recipe, deployment = np.array(listed, dtype=np.int64).reshape(-1, 3).T
+        configs = np.zeros(deployment.size, dtype=CONFIG)
+        configs["machine"], configs["deployment"] = at_system, deployment
+        configs["kit"] = packed.kit_index[0, at_system, at_recipe]
         all_rows = Deployments(tuple(rows))
         group = np.array(all_rows.accelerators, dtype=np.int64)[deployment]
-        return cls(model, systems, list(named.values()), all_rows, packed, configs, system, recipe, group)
+        return cls(model, systems, list(named.values()), all_rows, packed, configs, at_system, at_recipe, group)
 
     @property
     def records(self) -> Records:

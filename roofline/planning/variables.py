@@ -41,6 +41,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "prefill_dp": ("1", "attention ranks of the prefill pool"),
     "prefill_ep": ("1", "expert-parallel degree of the prefill pool"),
     "prefill_moe_tp": ("1", "slices of an expert in the prefill pool"),
+    "micro_batches": ("1", "micro-batches between attention and feed-forward, where they are apart"),
+    "ffn_accelerators": ("1", "accelerators of a replica that run its feed-forwards alone"),
     "nearest_factor": ("1", "how far the nearest candidate is over the limit it misses most, where all miss one"),
 }
 """Float variables: (units, long_name). The first two name the boundary too."""
@@ -52,6 +54,8 @@ TEXTS = {
     "prefill_system": "system of the prefill pool",
     "prefill_recipe": "recipe of the prefill pool",
     "prefill_deployment": "deployment of the prefill pool",
+    "ffn_system": "system of the feed-forwards, where they are apart",
+    "ffn_deployment": "deployment of the feed-forwards, where they are apart",
     "nearest_miss": "the limit that the nearest candidate misses: ttft, tpot or latency",
 }
 """Text variables: long_name. Empty where there is none."""

@@ -47,7 +47,7 @@ AXES: dict[str, str] = {
     "quants": "ws",
     "limits": "s",
 }
-"""Leading dimensions of the arrays of a question: workloads, limits, chunks, drafts, batches, prompts at once, loads."""
+"""Leading dimensions of arrays of a question: workloads, limits, chunks, drafts, batches, prompts at once, loads."""
 
 
 @dataclass(frozen=True)

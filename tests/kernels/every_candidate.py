@@ -82,7 +82,10 @@ class Oracle:
         longest = question["longest"][w, g]
         row = [float(number) for number in question["tables"][w, self.s, c, g, b if b <= question.most else 0]]
         return {
-            **{"N": int(facts[W_NEW]), "I": int(facts[W_ISL]), "V": int(facts[W_RESERVED]), "O": facts[W_OSL]},
+            "N": int(facts[W_NEW]),
+            "I": int(facts[W_ISL]),
+            "V": int(facts[W_RESERVED]),
+            "O": facts[W_OSL],
             "contexts": [int(tokens) for tokens in question["contexts"][w]],
             "ends": [int(tokens) for tokens in question["prompt_ends"][c, w]],
             "steps": float(question["timing"][w, g, D_STEPS]),
@@ -96,9 +99,12 @@ class Oracle:
             "longest": float(longest[min(replica, longest.size - 1)]),
             "table": {
                 "n": None if math.isnan(row[T_SEQUENCES]) else int(row[T_SEQUENCES]),
-                **{"seen_tpot": row[T_SEEN_TPOT], "seen_latency": row[T_SEEN_LATENCY]},
-                **{"wait_ttft": row[T_WAIT], "fills_ttft": row[T_FILLS]},
-                **{"wait_latency": row[T_WAIT_LATENCY], "fills_latency": row[T_FILLS_LATENCY]},
+                "seen_tpot": row[T_SEEN_TPOT],
+                "seen_latency": row[T_SEEN_LATENCY],
+                "wait_ttft": row[T_WAIT],
+                "fills_ttft": row[T_FILLS],
+                "wait_latency": row[T_WAIT_LATENCY],
+                "fills_latency": row[T_FILLS_LATENCY],
             },
         }
 
@@ -106,9 +112,7 @@ class Oracle:
         setup, question = self.setup, self.question
         assert setup.kit is not None
         sizes = b, int(question["chunks"][c]), int(question["drafts"][g])
-        return Case(
-            setup.model, setup.machine, setup.kit, setup.deployment, self.asked(b, c, g, 0), self.stack, *sizes
-        )
+        return Case(setup.model, setup.machine, setup.kit, setup.deployment, self.asked(b, c, g, 0), self.stack, *sizes)
 
     def price(self, found: Plain) -> float:
         """Equation (25)."""
@@ -119,7 +123,8 @@ class Oracle:
         points = int(power["psu_points"])
         around = power | {name: power[name][:points] for name in ("psu_load", "psu_efficiency")}
         boundary = "facility" if power["boundary"] else "accelerator"
-        return cost(found, facts[W_OSL], group, around, boundary, facts[W_DUTY], *self.question.price)
+        alpha, beta = self.question.price
+        return cost(found, facts[W_OSL], group, around, boundary, facts[W_DUTY], alpha, beta)
 
     def at(self, mode: int, place: Place) -> Candidate | None:
         """One candidate, None where it does not run."""
@@ -168,7 +173,7 @@ class Oracle:
 def room_left(case: Case, memory: float) -> float:
     """Share of memory that is left, below 0 where it does not fit; within 1e-12 of 0 rounding decides."""
     machine = case.machine
-    return 1.0 - (memory + machine["reserve_bytes"]) / (machine["memory_bytes"] * machine["memory_fraction"])
+    return float(1.0 - (memory + machine["reserve_bytes"]) / (machine["memory_bytes"] * machine["memory_fraction"]))
 
 
 @dataclass

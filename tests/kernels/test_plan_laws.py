@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numba import njit
 
@@ -18,22 +18,24 @@ from roofline.kernels.candidates import (
     MODES,
     PREFILL_POOL,
     STATIC,
+    T_SEQUENCES,
+    TABLE,
     W_DUTY,
-    W_LOAD,
     W_LONGEST,
 )
 from roofline.kernels.reduce import F_COST, F_RATE, F_SEQUENCES, F_TPOT, F_TTFT, FIGURES, around
-from roofline.layout import POWER, Limit
+from roofline.layout import CONFIG, POWER, PSU_POINTS, Limit
 from roofline.planning.objective import Objective
-from roofline.rack.energy import PowerFacts, joules_per_token
+from roofline.rack.energy import Basis, Boundary, PowerFacts, joules_per_token
+from roofline.specs import Model, Recipe, System
+from roofline.specs.pack import pack as pack_sheets
+from roofline.specs.pack import pack_deployments
 from roofline.testing.checks import require
-from roofline.testing.records import PARTS, Array, Records, Setup, as_array, pack
+from roofline.testing.records import PARTS, Array, Records, Setup, pack
 from roofline.testing.runs import run_decode, run_mixed
 from roofline.testing.searches import Found, Question, powers, questions, run_search, same_choice
 from roofline.testing.strategies import deployments, models, setups
 from tests.kernels.branches import PATIENT
-from tests.kernels.cells import ALONE, BF16, LLAMA, ROOMY, in_series
-from tests.kernels.test_oracle import HALF
 from tests.kernels.test_plan import SHARES, limited
 
 Reach = Callable[[str], None]
@@ -180,9 +182,7 @@ def test_drafts_that_are_never_kept_never_pay(reach: Reach, setup: Setup, questi
 @pytest.mark.reaches("frontier", "thinned")
 @PATIENT
 @given(SETUPS, questions(), st.integers(1, 4))
-def test_a_frontier_stands_and_its_end_is_the_best(
-    reach: Reach, setup: Setup, question: Question, few: int
-) -> None:
+def test_a_frontier_stands_and_its_end_is_the_best(reach: Reach, setup: Setup, question: Question, few: int) -> None:
     """However few points are kept, the quickest and the cheapest are among them, and the best is found as without."""
     none, whole, thinned = (run_search(setup, question, most_points=n) for n in (0, 200, few))
     same_choice("points change no choice", none, whole)
@@ -242,7 +242,10 @@ def test_order_changes_no_bits(reach: Reach, setup: Setup, question: Question, s
 def fleets(draw: st.DrawFn) -> Records:
     """Several deployments of one model on one machine."""
     setup = draw(SETUPS)
-    several = [setup, *(replace(setup, deployment=draw(deployments(setup.model))) for _ in range(draw(st.integers(1, 4))))]
+    several = [
+        setup,
+        *(replace(setup, deployment=draw(deployments(setup.model))) for _ in range(draw(st.integers(1, 4)))),
+    ]
     records = pack([one.on(max_accelerators=1 << 30) for one in several])
     for name in ("model", "machine", "kit"):
         records.configs[name] = 0
@@ -285,10 +288,15 @@ def test_why_nothing_decodes(reach: Reach, setup: Setup, question: Question) -> 
 
 @njit
 def watts_around(power: Any, draw: float, group: int) -> float:
-    return around(power[0], draw, group)
+    watts: float = around(power[0], draw, group)
+    return watts
 
 
-BASES = [("accelerator", "metered", None), ("rack", "metered", None), ("facility", "metered", None)]
+BASES: list[tuple[Boundary, Basis, str | None]] = [
+    ("accelerator", "metered", None),
+    ("rack", "metered", None),
+    ("facility", "metered", None),
+]
 BASES += [("accelerator", "provisioned", None), ("rack", "provisioned", None), ("facility", "provisioned", None)]
 BASES += [("facility", "provisioned", "a vintage")]
 
@@ -323,3 +331,63 @@ def test_watts_around_a_replica_are_those_of_a_roll_up(
         joules = (duty * busy_w + (1.0 - duty) * idle_w) / (duty * rate)
         assert joules == pytest.approx(joules_per_token(placed, np.array([rate / group]), duty)[0], rel=1e-12)
     reach("several systems" if group > power["accelerators"] else "several replicas")
+
+
+OWN_S, EACH_S = 2e-3, 1e-5
+"""Host time of a step, and of each sequence in it."""
+
+
+def fixed_question(reserved: int, chunk: int, context: int, most: int) -> Question:
+    """One workload at one context and no limits, by hand: 100 steps of decoding after a prompt of two chunks."""
+    tables = np.ones((1, 1, 1, 1, most + 1, TABLE))
+    tables[..., T_SEQUENCES] = np.arange(most + 1) + 2.0
+    arrays = {
+        "facts": np.array([[2.0 * chunk, 2.0 * chunk, reserved, 101.0, 0.0, 1.0, 0.0, reserved]]),
+        "contexts": np.array([[1.0 * context]]),
+        "prompt_ends": np.array([[[2.0 * chunk]]]),
+        "chunks": np.array([chunk]),
+        "drafts": np.array([0]),
+        "batches": np.arange(1, most + 1),
+        "padded": np.arange(most + 1),
+        "at_once": np.array([1]),
+        "loads": np.array([0.5]),
+        "tables": tables,
+        "timing": np.array([[[100.0, 1.0]]]),
+        "filling": np.array([[[2.0, 2.0]]]),
+        "longest": np.full((1, 1, 2), 100.0),
+        "quants": np.array([[[0.9, 150.0]]]),
+        "limits": np.full((1, 3), np.inf),
+        "stack": np.array([OWN_S, EACH_S, 0.0]),
+    }
+    alone = {"accelerators": 8, "boundary": 0, "reserved": 0, "psu_points": 1, "idle_w": 100.0, "host_w": 0.0}
+    alone |= {"psu_rated_w": 1e3, "pue": 1.0, "reserved_part_w": 0.0, "reserved_system_w": 0.0}
+    power = alone | {name: [1.0] * PSU_POINTS for name in ("psu_load", "psu_efficiency")}
+    return Question(arrays, (), power, (1.0, 0.0))
+
+
+def test_a_search_prices_steps_as_the_grids_of_steps_do() -> None:
+    """Shipped sheets, two ranks of four: rates of a decode pool and of continuous batching from their definitions."""
+    packed = pack_sheets([Model.load("llama-3.1-70b")], [System.load("dgx-h100")], [Recipe.load("fp8")], "kernel")
+    configs = np.zeros(1, CONFIG)
+    configs["kit"] = packed.kit_index[0, 0, 0]
+    records = Records(
+        packed.models, packed.layers, packed.machines, packed.kits, pack_deployments([(4, 1, 2, 1, 1)]), configs
+    )
+    chunk, context = 1024, 3000
+    found = run_search(records, fixed_question(4096, chunk, context, 40), (AGGREGATED, DECODE_POOL))
+    for mode in (AGGREGATED, DECODE_POOL):
+        figures, b = found.best[0, mode, 0, 0], int(found.at[0, mode, 0, 0, 0])
+        step_s = OWN_S + EACH_S * b + float(run_decode(records, [2 * b], [context]).step[0, 0, 0])
+        assert b > 1
+        if mode == DECODE_POOL:
+            assert figures[F_RATE] == pytest.approx(2 * b / (100 * step_s), rel=1e-12)
+            assert figures[F_TPOT] == pytest.approx(step_s, rel=1e-12)
+            assert (figures[F_TTFT], figures[F_SEQUENCES]) == (0.0, 2 * b)
+            assert figures[F_COST] == pytest.approx(8 / (figures[F_RATE] * 101), rel=1e-12)
+            continue
+        mixed = run_mixed(records, [2 * b], [context], chunk, [2 * chunk])
+        more_s = float(mixed.step[0, 0, 0, 0] - mixed.decode[0, 0, 0])
+        assert figures[F_RATE] == pytest.approx(2 * b / (100 * step_s + 2 * b * more_s), rel=1e-12)
+        assert figures[F_TPOT] == pytest.approx(step_s + more_s, rel=1e-12)
+        assert figures[F_TTFT] == pytest.approx(step_s + more_s, rel=1e-12)
+        assert figures[F_SEQUENCES] == 2 * (b + 2)
