@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-CASES = ("start", "compile", "memory", "decode", "labelled", "prefill", "zoo", "heatmap")
+CASES = ("start", "compile", "memory", "decode", "labelled", "prefill", "zoo", "plans", "heatmap")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,6 +59,7 @@ def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[
     """The wanted cases by name, in the order they run."""
     from bench import processes, sweeps
     from bench.plain import oracle_row
+    from bench.plans import plan_rows
     from bench.record import Row
     from bench.shapes import FULL, TINY
     from bench.zoo import zoo_rows
@@ -86,6 +87,7 @@ def cases(cache: Path, tiny: bool, repeats: int, wanted: Sequence[str]) -> dict[
         "labelled": lambda: sweeps.labelled_rows(wide, long, repeats, python),
         "prefill": lambda: sweeps.prefill_rows(shape, repeats, python),
         "zoo": lambda: zoo_rows(2 if tiny else 1000, repeats),
+        "plans": lambda: plan_rows(tiny, repeats),
         "heatmap": heatmap,
     }
     needed = {*wanted, *(["plain"] if {"decode", "labelled", "prefill"} & set(wanted) else [])}

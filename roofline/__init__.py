@@ -17,6 +17,9 @@ _HOMES = {
     "rollup": "roofline.rack",
     "serve": "roofline.serving",
     "plan": "roofline.planning",
+    "pareto": "roofline.planning",
+    "pairs": "roofline.planning",
+    "metrics": "roofline.planning",
     "explain": "roofline.insight",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
@@ -32,7 +35,9 @@ _HOMES = {
     "InputError": "roofline.errors",
 }
 
-_MAKE_DATASETS = frozenset({"feasibility", "serve", "decode", "prefill", "rollup", "heatmap", "plan"})
+_MAKE_DATASETS = frozenset(
+    {"feasibility", "serve", "decode", "prefill", "rollup", "heatmap", "plan", "pareto", "pairs", "metrics"}
+)
 
 __all__ = [
     "SLO",
@@ -51,6 +56,9 @@ __all__ = [
     "feasibility",
     "heatmap",
     "largest_batch",
+    "metrics",
+    "pairs",
+    "pareto",
     "plan",
     "prefill",
     "rollup",
@@ -61,7 +69,10 @@ if TYPE_CHECKING:
     from roofline.errors import InputError
     from roofline.grid import decode, largest_batch, prefill
     from roofline.insight.explain import explain
-    from roofline.planning import plan
+    from roofline.planning.metrics import metrics
+    from roofline.planning.pairs import pairs
+    from roofline.planning.pareto import pareto
+    from roofline.planning.plan import plan
     from roofline.rack import feasibility, rollup
     from roofline.report import heatmap
     from roofline.serving import SLO, Workload, serve

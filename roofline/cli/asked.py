@@ -11,7 +11,7 @@ from roofline.errors import InputError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from roofline.serving import SLO, Workload
+    from roofline.serving import SLO
     from roofline.specs.records import Sheet
 
 DEFAULT_WORKLOAD = "1k/1k"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ NUMBERS = {
     "request_latency": "latency",
     "tokens_per_s_per_user": "tok/s/user",
     "tokens_per_s_per_gpu": "tok/s/GPU",
+    "total_tokens_per_s_per_gpu": "total tok/s/GPU",
+    "tokens_per_s_per_mw": "tok/s/MW",
     "tokens_per_mwh": "tokens/MWh",
     "joules_per_token_at_boundary": "energy/token",
     "accelerators": "GPUs",
@@ -37,6 +40,9 @@ NUMBERS = {
 }
 """Figures that a table for people shows, with short headers; files and JSON hold all of them."""
 
+OF_FRONTIERS = ("total_tokens_per_s_per_gpu", "tokens_per_s_per_mw")
+"""Figures that a table shows only where a frontier is against them."""
+
 WHY = "why not"
 
 IMPORTANCE = (
@@ -45,38 +51,12 @@ IMPORTANCE = (
 )
 """Which columns a narrow terminal keeps, first those before."""
 
-MISSED = {"ttft": "TTFT", "tpot": "TPOT", "latency": "latency"}
 
+def words() -> dict[str, Callable[[Row], str]]:
+    """Columns of words that say what was chosen, by header."""
+    from roofline.report.choices import deployed, recipes
 
-def deployed(row: Row) -> str:
-    """`tp4`, or of two pools `3x tp4 + 2x dp8 ep8`: prompts first, with the system that computes them if another."""
-    if row["mode"] != "disaggregated":
-        return str(row["deployment"])
-    elsewhere = f" on {row['prefill_system']}" if row["prefill_system"] != row["system"] else ""
-    first = f"{row['prefill_replicas']:.0f}x {row['prefill_deployment']}{elsewhere}"
-    return f"{first} + {row['decode_replicas']:.0f}x {row['deployment']}"
-
-
-def recipes(row: Row) -> str:
-    """The recipe, or those of two pools where they differ."""
-    first, then = str(row["prefill_recipe"]), str(row["recipe"])
-    return f"{first} + {then}" if first not in ("", then) else then
-
-
-def why_not(row: Row) -> str:
-    """Why there is no choice, '' where there is one: a limit's name, or by how much the nearest misses what."""
-    if row["mode"]:
-        return ""
-    if row["nearest_miss"]:
-        return f"{MISSED[row['nearest_miss']]} {row['nearest_factor']:.4g}x over its limit"
-    return "nothing found" if row["limit"] == "none" else str(row["limit"])
-
-
-WORDS: dict[str, Callable[[Row], str]] = {
-    "mode": lambda row: str(row["mode"]),
-    "deployment": deployed,
-    "recipe": recipes,
-}
+    return {"mode": lambda row: str(row["mode"]).replace("_ffn", " | FFN"), "deployment": deployed, "recipe": recipes}
 
 
 def figure(row: Row, name: str, units: Mapping[str, str]) -> str:
@@ -100,50 +80,79 @@ def show(
     *,
     explain: str = "",
     labels: Sequence[str] = LABELS,
-    more: Mapping[str, Callable[[Row], str]] | None = None,
+    most: int = 0,
     said: Sequence[str] = (),
 ) -> None:
     """Print choices, under them why there is none, how to take the first apart and what the numbers mean.
 
-    labels : columns that say what a choice is for.   more : further columns of words, by header.
+    labels : columns or attributes that say what a choice is for.   most : rows of one line of a frontier; 0 all.
     said : lines before the others under the table.
     """
     from roofline.cli.evaluate import limits, undisclosed
-    from roofline.cli.output import MOST_ROWS, print_cells
     from roofline.report.plots import basis_line
 
-    listed = list(rows.rows())
-    units = {column.name: column.unit for column in rows.columns}
-    varying = [name for name in labels if len({row[name] for row in listed}) > 1]
-    makers: dict[str, Callable[[Row], str]] = {name: lambda row, name=name: str(row[name]) for name in varying}  # type: ignore[misc]
-    makers |= dict(more or {}) | WORDS
-    makers |= {header: lambda row, name=name: figure(row, name, units) for name, header in NUMBERS.items()}  # type: ignore[misc]
-    makers |= {"binds": lambda row: "" if row["bound"] == "none" else str(row["bound"]), WHY: why_not}
-    cells = [[make(row) for make in makers.values()] for row in listed[:MOST_ROWS]]
-    kept = [i for i in range(len(makers)) if any(row[i] for row in cells)]
-    kept = [i for i in kept if [*makers][i] != "drafts" or any(row[i] not in ("", "0") for row in cells)]
-    kept = [i for i in kept if [*makers][i] != "latency" or _limited(rows)]
-    headers = [[*makers][i] for i in kept]
-    words = {*varying, *(more or {}), *WORDS, "binds", WHY}
-    print_cells(
-        headers,
-        [[row[i] for i in kept] for row in cells],
-        left=[header in words for header in headers],
-        title="  ".join(f"{name} {listed[0][name]}" for name in labels if name not in varying),
-        importance=[*varying, *(more or {}), *IMPORTANCE],
-        elsewhere="--json, --out x.csv",
-    )
-    if len(listed) > MOST_ROWS:
-        print(f"{len(listed) - MOST_ROWS} more rows; --out FILE.csv or --json gives all of them")
+    if len(rows):
+        _print(rows, labels, most, ds.attrs.get("against"))
+    else:
+        print("Nothing runs and meets the limits.")
     lines = [*said, *limits(ds), *undisclosed(ds)]
     lines += [f"take it apart: {explain}"] if explain else []
     lines += [_searched(ds.attrs), basis_line(ds.attrs), f"written to {out}" if out is not None else ""]
     print("\n".join(line for line in lines if line))
 
 
-def _limited(rows: Table) -> bool:
-    """Whether some SLO limits the latency; else TTFT and TPOT say as much."""
-    return any("latency" in str(slo) for slo in rows["slo"].values)
+def _print(rows: Table, labels: Sequence[str], most: int, against: str | None) -> None:
+    from roofline.cli.output import MOST_ROWS, print_cells
+    from roofline.report.choices import why_not
+
+    listed: list[dict[str, Any]] = [
+        {name: rows.attrs[name] for name in labels if name in rows.attrs} | dict(row) for row in rows.rows()
+    ]
+    labels = [name for name in labels if name in listed[0]]
+    varying = [name for name in labels if len({row[name] for row in listed}) > 1]
+    units = {column.name: column.unit for column in rows.columns}
+    figures = {*units} - ({*OF_FRONTIERS} - {against})
+    in_words = {name: partial(_label, name=name) for name in varying} | words()
+    makers: dict[str, Callable[[Row], str]] = dict(in_words)
+    makers |= {header: partial(figure, name=name, units=units) for name, header in NUMBERS.items() if name in figures}
+    makers |= {"binds": _binds, WHY: why_not}
+    shown = thinned(listed, varying, most) if most else listed
+    cells = [[make(row) for make in makers.values()] for row in shown[:MOST_ROWS]]
+    headers = [*makers]
+    empty = {"drafts": ("", "0")}
+    kept = [i for i, name in enumerate(headers) if any(row[i] not in empty.get(name, ("",)) for row in cells)]
+    if not any("latency" in str(row.get("slo")) for row in listed):  # TTFT and TPOT say as much
+        kept = [i for i in kept if headers[i] != "latency"]
+    print_cells(
+        [headers[i] for i in kept],
+        [[row[i] for i in kept] for row in cells],
+        left=[headers[i] in (*in_words, "binds", WHY) for i in kept],
+        title="  ".join(f"{name} {listed[0][name]}" for name in labels if name not in varying and listed[0][name]),
+        importance=[*varying, *IMPORTANCE],
+        elsewhere="--json, --out x.csv",
+    )
+    if len(listed) > len(cells):
+        print(f"{len(listed) - len(cells)} more rows; --out FILE.csv or --json gives all of them")
+
+
+def thinned(rows: Sequence[Row], by: Sequence[str], most: int) -> list[Row]:
+    """Of the rows with the same labels at most so many, evenly taken, the first and the last among them."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    found: list[Row] = []
+    for group in groups.values():
+        count = min(most, len(group))
+        found += [group[round(i * (len(group) - 1) / max(1, count - 1))] for i in range(count)]
+    return found
+
+
+def _label(row: Row, name: str) -> str:
+    return str(row[name])
+
+
+def _binds(row: Row) -> str:
+    return "" if row.get("bound", "none") == "none" else str(row["bound"])
 
 
 def _searched(attrs: Mapping[str, Any]) -> str:
@@ -157,18 +166,18 @@ def _searched(attrs: Mapping[str, Any]) -> str:
 def explain_command(
     rows: Table, workloads: Mapping[str, Workload], typed: Mapping[str, str], specs: Path | None
 ) -> str:
-    """The command that takes a decode step of the first choice apart, '' where there is none.
+    """The command that takes a decode step of the first choice apart, '' where there is none on one system.
 
     workloads : by label on the axis.   typed : label of a sheet -> name or path as typed.
     """
-    row = next((row for row in rows.rows() if row["mode"]), None)
+    row = next((row for row in rows.rows() if row["mode"] and row["mode"] != "attention_ffn"), None)
     if row is None:
         return ""
     words = ["roofline", "explain", *(typed.get(str(row[name]), str(row[name])) for name in ("model", "system"))]
     words += ["--recipe", typed.get(str(row["recipe"]), str(row["recipe"]))]
     for name in ("tp", "pp", "dp", "ep", "moe_tp"):
         words += [f"--{name.replace('_', '-')}", f"{row[name]:.0f}"]
-    drafts = int(row["drafts"])
+    drafts = int(row["drafts"] or 0)
     context = max(round(workloads[str(row["workload"])].mean_context), 1 + drafts)
     words += ["--batch", f"{row['batch']:.0f}", "--context", f"{context}"]
     if drafts:

@@ -26,13 +26,30 @@ class ColumnDocument(Document):
 class TableDocument(Document):
     """A result: one row a cell, null where a cell has no value (its `limit` says why)."""
 
-    kind: Literal["decode", "prefill", "heatmap", "feasibility", "serve", "plan", "specs"]
+    kind: Literal["decode", "prefill", "heatmap", "feasibility", "serve", "plan", "pareto", "pairs", "specs"]
     provenance: dict[str, str] = Field(
         description="version, sheet digests, fidelity, boundary, basis, token basis, command"
     )
     columns: list[ColumnDocument]
     rows: list[dict[str, Cell]]
     file: str | None = Field(default=None, description="where the result was written, if it was")
+
+
+class AgreementDocument(Document):
+    """How far two measures rank the systems alike, for one model."""
+
+    model: str
+    measure: str
+    other: str
+    agreement: float | None = Field(description="Kendall's tau-b; null where fewer than two systems have both")
+    reversed_pairs: int = Field(description="pairs of systems that the two order differently")
+
+
+class MetricsDocument(TableDocument):
+    """Measures of every system with their ranks, and where the rankings disagree."""
+
+    kind: Literal["metrics"] = "metrics"  # type: ignore[assignment]  # a table with more beside it
+    agreement: list[AgreementDocument]
 
 
 class OperationDocument(Document):
@@ -128,6 +145,7 @@ class WarmupDocument(Document):
 
 PUBLISHED: dict[str, type[Document]] = {
     "table": TableDocument,
+    "metrics": MetricsDocument,
     "explain": ExplainDocument,
     "specs-list": SheetsDocument,
     "specs-show": SheetContentDocument,

@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from roofline import __version__
-from roofline.cli import evaluate, explain, feasibility, heatmap, overview, plan, serve, specs, warmup
+from roofline.cli import (
+    evaluate,
+    explain,
+    feasibility,
+    heatmap,
+    metrics,
+    overview,
+    pairs,
+    pareto,
+    plan,
+    serve,
+    specs,
+    warmup,
+)
 from roofline.errors import InputError
 
 app = typer.Typer(
@@ -27,6 +40,9 @@ app.command("decode")(evaluate.decode)
 app.command("prefill")(evaluate.prefill)
 app.command("serve")(serve.serve)
 app.command("plan")(plan.plan)
+app.command("pairs")(pairs.pairs)
+app.command("pareto")(pareto.pareto)
+app.command("metrics")(metrics.metrics)
 app.command("explain")(explain.explain)
 app.command("feasibility")(feasibility.feasibility)
 app.command("heatmap")(heatmap.heatmap)

@@ -41,6 +41,24 @@ class Mode(StrEnum):
     AGGREGATED = "aggregated"
     STATIC = "static"
     DISAGGREGATED = "disaggregated"
+    ATTENTION_FFN = "attention_ffn"
+
+
+class Against(StrEnum):
+    """What interactivity is set against."""
+
+    TOKENS_PER_S_PER_GPU = "tokens_per_s_per_gpu"
+    TOTAL_TOKENS_PER_S_PER_GPU = "total_tokens_per_s_per_gpu"
+    TOKENS_PER_S_PER_MW = "tokens_per_s_per_mw"
+    TOKENS_PER_MWH = "tokens_per_mwh"
+
+
+class UnitMode(StrEnum):
+    """How requests are served, of modes that frontiers are made of."""
+
+    AGGREGATED = "aggregated"
+    STATIC = "static"
+    DISAGGREGATED = "disaggregated"
 
 
 class Basis(StrEnum):
@@ -121,12 +139,18 @@ OneSlo = Annotated[
 ]
 ObjectiveOption = Annotated[Objective, typer.Option("--objective", help="What is best; min_gpus needs --rate.")]
 Modes = Annotated[
-    list[Mode] | None, typer.Option("--mode", help="How requests are served; repeat for more; default any way.")
+    list[Mode] | None, typer.Option("--mode", help="How requests are served; repeat for more; default any.")
 ]
 PrefillSystems = Annotated[
     str | None,
     typer.Option(
         "--prefill-system", metavar="NAME[,...]", help="Systems that may compute prompts, beside the system itself."
+    ),
+]
+FfnSystems = Annotated[
+    str | None,
+    typer.Option(
+        "--ffn-system", metavar="NAME[,...]", help="Systems that may run feed-forwards, with attention on the system."
     ),
 ]
 MostAccelerators = Annotated[

@@ -29,6 +29,7 @@ def plan(
     objective: opt.ObjectiveOption = opt.Objective.TOKENS_PER_MWH,
     mode: opt.Modes = None,
     prefill_system: opt.PrefillSystems = None,
+    ffn_system: opt.FfnSystems = None,
     max_accelerators: opt.MostAccelerators = None,
     acceptance: opt.TriedDrafts = None,
     rate: opt.Rate = None,
@@ -43,7 +44,7 @@ def plan(
     """The deployment, mode, batch and chunk that are best and meet the limits; why not, where none does.
 
     Tried is every deployment that fits: whole replicas (aggregated, static) and a pool for prompts beside one that
-    decodes (disaggregated).
+    decodes (disaggregated), of which --ffn-system may run the feed-forwards (attention_ffn).
     """
     from roofline.cli import asked
     from roofline.cli.choices import explain_command, show
@@ -68,6 +69,7 @@ def plan(
             slo=asked.slos(ttft, tpot, latency, percentile, slo),
             **searched(served, objective, mode, acceptance, rate, chunk),
             prefill_systems=None if prefill_system is None else names(prefill_system, "system"),
+            ffn_systems=None if ffn_system is None else names(ffn_system, "system"),
             most_accelerators=max_accelerators,
             stack=stack,
             boundary=boundary.value,

@@ -24,6 +24,8 @@ def warmup(as_json: opt.Json = False) -> None:
         rl.prefill(model, system, batch=1, isl=1024, components=True)
         rl.explain(model, system, context=1024)
         best_over_deployments(model, system, batch_per_gpu=1, context=1024)
+        rl.serve(model, system, "bf16", workload="1k/1k", concurrency=1)
+        rl.plan(model, system, "bf16", workload="1k/1k", most_accelerators=1)
     seconds = time.perf_counter() - start
     folder = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
     if as_json:

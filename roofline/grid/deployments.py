@@ -71,30 +71,25 @@ def every_shape(model: Model, system: System) -> Deployments:
 def every_deployment(model: Model, system: System, most_accelerators: int | None = None) -> Deployments:
     """All ways to lay a replica out over its accelerators, legal or not, fewest accelerators first.
 
-    Replicas of a power of two of accelerators and of a whole scale-up domain, up to `most_accelerators` (default what
-    the system can join, and MOST_GROUP at most); every tp in a domain, up to 8 stages, dp the rest; every
-    ep that divides a stage, each expert sliced over what is left (moe_tp). dp only with experts, which it spreads: for
-    a dense model it is the same as more replicas. What a kernel refuses of them it says why (`layout.Limit`).
+    All degrees are powers of two, up to `most_accelerators` in a replica (default what the system can join, MOST_GROUP
+    at most): every tp in a domain, up to 8 stages, dp the rest; every ep that divides a stage, each expert sliced over
+    what is left (moe_tp). dp only with experts, which it spreads: for a dense model it is the same as more replicas.
+    What a kernel refuses of them it says why (`layout.Limit`).
     Raises `InputError` where most_accelerators is not a positive whole number.
     """
     reach = min(system.accelerators * system.max_systems, MOST_GROUP)
     if most_accelerators is not None:
         reach = min(reach, count("most_accelerators", most_accelerators))
-    whole = {system.scale_up.domain} if system.scale_up.domain <= reach else set()
     rows: list[Degrees] = []
-    for group in sorted({*_powers(reach), *whole}):
-        for tp in _divisors(group, min(group, system.scale_up.domain)):
-            for pp in _divisors(group // tp, MOST_STAGES):
+    for group in _powers(reach):
+        for tp in _powers(min(group, system.scale_up.domain)):
+            for pp in _powers(min(group // tp, MOST_STAGES)):
                 dp = group // (tp * pp)
                 if not model.is_moe:
                     rows += [(tp, pp, 1, 1, tp)] if dp == 1 else []
                     continue
-                rows += [(tp, pp, dp, ep, tp * dp // ep) for ep in reversed(_divisors(tp * dp, tp * dp))]
+                rows += [(tp, pp, dp, ep, tp * dp // ep) for ep in reversed(_powers(tp * dp))]
     return Deployments(tuple(rows))
-
-
-def _divisors(number: int, most: int) -> list[int]:
-    return [n for n in range(1, most + 1) if number % n == 0]
 
 
 def _splits(model: Model, tp: int) -> bool:

@@ -41,6 +41,7 @@ class Batches(NamedTuple):
 
     most : int64[workloads]   that memory holds.   reserved : float64[workloads]   bytes of a sequence on a rank.
     first : float64[workloads, chunks]   pass of one sequence with a chunk [s], 0 where unknown.
+    prompt : float64[workloads]   of a replica that a prompt of a static batch takes at least [s], 0 where unknown.
     at_first : float64[octaves + 1, workloads, 2]   time and draw of the step of each octave's first batch, and scratch.
     closed : bool[octaves + 1, workloads, chunks + 1]   whether every TTFT is over its limit there, and so above; in the
         last column without chunks.   listed : int64[...]   batches to try.
@@ -49,6 +50,7 @@ class Batches(NamedTuple):
     most: np.ndarray
     reserved: np.ndarray
     first: np.ndarray
+    prompt: np.ndarray
     at_first: np.ndarray
     closed: np.ndarray
     listed: np.ndarray
@@ -119,16 +121,14 @@ def insert(listed, count, b):
 
 
 @kernel
-def may_win(bars, limits, number, mode, w, bound, token_s, slack, near):
+def may_win(bars, limits, number, mode, w, bound, token_s, slack):
     """Whether a candidate that costs `bound` at least may be the best under any limits.
 
     bars : float64[machines, modes, workloads, limits], cost of the best so far, inf for none.
     token_s : TPOT that it has at least.   slack : >= 1, how much dearer than the best is kept too.
-    near : also where it misses TPOT and none is found yet, for how near it is.
     """
     for s in range(limits.shape[0]):
-        bar = bars[number, mode, w, s]
-        if (token_s <= limits[s, 1] and bound <= slack * bar) or (near and bar == np.inf):
+        if token_s <= limits[s, 1] and bound <= slack * bars[number, mode, w, s]:
             return True
     return False
 
@@ -145,9 +145,17 @@ def least_cost(on, asked, w, each_s, draw_w, more_s):
         return on.group * (math.ceil(ALMOST * load * (each_s + more_s)) + TIE_SHARE * load * (each_s + more_s))
     cost = on.alpha * on.group * (each_s + more_s)
     if on.beta != 0.0:
-        energy = duty * each_s * (on.base_w + on.slope * draw_w) + (1.0 - duty) * each_s * on.idle_w
+        busy_w = on.base_w + (on.slope * draw_w if on.slope > 0.0 else 0.0)  # a draw that is undisclosed may not matter
+        energy = duty * each_s * busy_w + (1.0 - duty) * each_s * on.idle_w
         cost += on.beta * (energy / duty + min(on.idle_w, on.base_w + on.slope * on.machine.idle_w) * more_s)
     return ALMOST * cost / osl
+
+
+@kernel
+def least_static(asked, w, g, batch):
+    """Steps of the longest of `batch` requests or more over those of a mean one: of a few it may be less, 1 at most."""
+    longest = asked.longest[w, g, min(batch, asked.longest.shape[2] - 1)]
+    return min(1.0, longest / asked.timing[w, g, D_STEPS])
 
 
 @kernel
@@ -172,11 +180,14 @@ def least_prompts(on, asked, w, b, time_s, peak_s):
 
 
 @kernel
-def wins_between(on, asked, bars, known, w, g, e, lo, end):
-    """Whether batches above `lo`, the first of octave e, and below `end` may win: (with chunks, in another mode)."""
+def wins_between(on, asked, bars, known, w, g, e, row, lo, end):
+    """Whether batches of octave e above `lo` and below `end` may win: (with chunks, in another mode).
+
+    row : of known.at_first, the step at lo.
+    """
     if known.most[w] <= lo or end - lo < 2:
         return False, False
-    step_s, step_w, dp = known.at_first[e, w, 0], known.at_first[e, w, 1], on.deployment.dp
+    step_s, step_w, dp = known.at_first[row, w, 0], known.at_first[row, w, 1], on.deployment.dp
     each_s = asked.timing[w, g, D_STEPS] * step_s / (dp * min(end - 1, known.most[w]))
     token_s, more_s = asked.timing[w, g, D_KAPPA] * step_s, np.inf
     for c in range(asked.chunks.size):
@@ -185,13 +196,25 @@ def wins_between(on, asked, bars, known, w, g, e, lo, end):
     mixed, other, limits, modes = False, False, asked.limits, asked.modes
     if modes[AGGREGATED] == 1 and more_s < np.inf:
         least = least_cost(on, asked, w, each_s, step_w, more_s)
-        mixed = may_win(bars, limits, on.number, AGGREGATED, w, least, token_s, 1.0, False)
+        mixed = may_win(bars, limits, on.number, AGGREGATED, w, least, token_s, 1.0)
     bound = least_cost(on, asked, w, each_s, step_w, 0.0)
     if modes[STATIC] == 1 and not known.closed[e, w, asked.chunks.size]:
-        other = may_win(bars, limits, on.number, STATIC, w, bound, token_s, 1.0, False)
+        share = least_static(asked, w, g, lo * dp)
+        least = least_cost(on, asked, w, each_s * share, step_w, known.prompt[w])
+        other = may_win(bars, limits, on.number, STATIC, w, least, token_s, 1.0)
     if modes[DECODE_POOL] == 1 and not other:
-        other = may_win(bars, limits, on.number, DECODE_POOL, w, bound, token_s, POOL_SLACK, False)
+        other = may_win(bars, limits, on.number, DECODE_POOL, w, bound, token_s, POOL_SLACK)
     return mixed, other
+
+
+@kernel
+def worth(on, asked, bars, known, g, e, row, lo, end):
+    """Whether batches of octave e above `lo`, whose step is in `row` of known.at_first, and up to `end` may win."""
+    for w in range(asked.facts.shape[0]):
+        mixed, other = wins_between(on, asked, bars, known, w, g, e, row, lo, end + 1)
+        if mixed or other:
+            return True
+    return False
 
 
 @kernel
@@ -200,7 +223,7 @@ def between(on, asked, bars, known, free, g, e):
     lo = np.int64(1) << e
     opened, mixed, count = False, False, 0
     for w in range(asked.facts.shape[0]):
-        wins = wins_between(on, asked, bars, known, w, g, e, lo, 2 * lo)
+        wins = wins_between(on, asked, bars, known, w, g, e, e, lo, 2 * lo)
         opened, mixed = opened or wins[0] or wins[1], mixed or wins[0]
     if not opened:
         return count

@@ -8,6 +8,7 @@ import numpy as np
 
 from roofline.kernels._jit import entry, inlined, kernel, run_jobs
 from roofline.kernels.bounds import (
+    BALANCE,
     POOL_SLACK,
     Batches,
     between,
@@ -15,9 +16,10 @@ from roofline.kernels.bounds import (
     least_chunk,
     least_cost,
     least_prompts,
+    least_static,
     may_win,
     most_decoding,
-    wins_between,
+    worth,
 )
 from roofline.kernels.candidates import (
     AGGREGATED,
@@ -121,8 +123,10 @@ def try_batch(kept, i, counts, room, on, asked, bars, known, free, g, e, b):
             counts[i, 0] += n_limits
             try_decode_pool(kept, i, on, asked, w, b, g, step_s, step_w)
         if asked.modes[STATIC] == 1 and not known.closed[e, w, asked.chunks.size]:
-            bound = least_cost(on, asked, w, asked.timing[w, g, D_STEPS] * step_s / (deployment.dp * b), step_w, 0.0)
-            if not may_win(bars, limits, on.number, STATIC, w, bound, token_s, 1.0, b == 1):
+            share = least_static(asked, w, g, deployment.dp * b)
+            each_s = asked.timing[w, g, D_STEPS] * step_s / (deployment.dp * b)
+            bound = least_cost(on, asked, w, each_s * share, step_w, known.prompt[w])
+            if b > 1 and not may_win(bars, limits, on.number, STATIC, w, bound, token_s, 1.0):
                 continue
             new, isl = np.int64(asked.facts[w, W_NEW]), np.int64(asked.facts[w, W_ISL])
             _, together, sequences = pass_shape(b * deployment.dp, deployment)
@@ -131,6 +135,10 @@ def try_batch(kept, i, counts, room, on, asked, bars, known, free, g, e, b):
                 continue
             counts[i, 0] += n_limits
             prompt = prompt_on(room, on, b * deployment.dp, isl, new, new)
+            if b == 1:
+                known.prompt[w] = (
+                    BALANCE * prompt[1] * min(deployment.dp, deployment.pp) / (deployment.pp * deployment.dp)
+                )
             in_time = try_static(kept, i, on, asked, w, b, g, step_s, step_w, prompt, own_s)
             known.closed[e, w, asked.chunks.size] = asked.prune == 1 and not in_time
     for c in range(asked.chunks.size if asked.modes[AGGREGATED] == 1 else 0):
@@ -146,7 +154,7 @@ def try_batch(kept, i, counts, room, on, asked, bars, known, free, g, e, b):
                 each_s = asked.timing[w, g, D_STEPS] * step_s / (deployment.dp * b)
                 bound = least_cost(on, asked, w, each_s, step_w, more_s / deployment.dp)
                 token_s = asked.timing[w, g, D_KAPPA] * step_s
-                if not may_win(bars, limits, on.number, AGGREGATED, w, bound, token_s, 1.0, False):
+                if not may_win(bars, limits, on.number, AGGREGATED, w, bound, token_s, 1.0):
                     continue
             if work < 0.0:
                 work = decode_work(on, batch, own, asked.chunks[c])
@@ -177,7 +185,7 @@ def begin(counts, i, on, asked, known, free, g):
     own, modes, n_chunks = asked.drafts[g], asked.modes, asked.chunks.size
     for w in range(asked.facts.shape[0]):
         cache = cache_bytes_per_sequence(on.model, on.layers, on.kit, on.deployment, asked.facts[w, W_RESERVED], own)
-        known.reserved[w], known.most[w] = cache, 0
+        known.reserved[w], known.most[w], known.prompt[w] = cache, 0, 0.0
         if asked.facts[w, W_LONGEST] <= on.model.max_context:
             known.most[w] = most_decoding(on, asked.padded, free, cache, own)
         ways = modes[STATIC] + modes[DECODE_POOL]
@@ -207,11 +215,11 @@ def search_decoding(kept, i, counts, room, on, asked, bars, known, g):
         return False
     for c in range(asked.chunks.size):
         room.chunked[c, 0, 0] = np.nan  # attention of the chunk is not known yet
-    low, high, count, turn, e = np.int64(-1), np.int64(1), 0, 0, np.int64(0)
+    low, high, e = np.int64(-1), np.int64(1), np.int64(0)
     while 1 << high <= largest:
         high += 1
-    tried = np.zeros(high, dtype=np.bool_)
-    seeking, b = True, np.int64(1)
+    tried, scratch = np.zeros(high, dtype=np.bool_), known.at_first.shape[0] - 1
+    b, count, turn, seeking, fresh = np.int64(1), 0, 0, True, True  # fresh: b is the first of its octave
     while True:
         in_reach = True
         if b > 0:
@@ -226,37 +234,33 @@ def search_decoding(kept, i, counts, room, on, asked, bars, known, g):
                 e = (low + high) // 2
                 b = np.int64(1) << e
                 continue
-            seeking, e, turn = False, low, -1
             if low < 0:
-                break
-        elif turn < 0:
-            turn = 0 if in_reach else count
-            if in_reach:
-                turn = -1
-        if turn < 0:  # the first batch of octave e is known
-            count, turn = between(on, asked, bars, known, free, g, e), 0
-        elif not in_reach:  # a larger batch is slower still
+                return True
+            seeking, e = False, low
+        if fresh:
+            count = between(on, asked, bars, known, free, g, e) if in_reach or b == 0 or tried[e] else 0
+            b, turn, row, fresh = np.int64(1) << e, 0, e, False
+        elif in_reach:
+            row = scratch
+        else:  # a larger batch is slower still
             turn = count
+        while turn < count and not worth(on, asked, bars, known, g, e, row, b, known.listed[turn]):
+            turn += 1
         if turn < count:
             b = known.listed[turn]
             turn += 1
             continue
-        below = False
-        for w in range(asked.facts.shape[0]):
-            wins = wins_between(on, asked, bars, known, w, g, 0, 1, np.int64(1) << e)
-            below = below or wins[0] or wins[1]
-        if not below:
-            break
-        e, turn = e - 1, -1
-        b = np.int64(0) if tried[e] else np.int64(1) << e
-    return True
+        if not worth(on, asked, bars, known, g, 0, 0, 1, (np.int64(1) << e) - 1):
+            return True
+        e -= 1
+        b, fresh = np.int64(0) if tried[e] else np.int64(1) << e, True
 
 
 @kernel
 def search_prompts(kept, i, counts, room, on, asked, bars, link):
     """All pools of one deployment that compute prompts. Returns whether a prompt fits.
 
-    Where it prunes: chunks smaller than needs be, which only a pipeline gains from, and more prompts at once where
+    Where it prunes: chunks smaller than one that ran, which only a pipeline gains from, and more prompts at once where
     already fewer wait too long or more of them cannot be the best.
     """
     free = capacity_bytes(on.machine) - weight_bytes(on.model, on.layers, on.kit, on.deployment, _NO_DRAFTS)
@@ -266,14 +270,14 @@ def search_prompts(kept, i, counts, room, on, asked, bars, link):
         if isl > on.model.max_context:
             continue
         cache = cache_bytes_per_sequence(on.model, on.layers, on.kit, on.deployment, 1.0 * isl, _NO_DRAFTS)
-        for c in range(asked.chunks.size):
+        done = 0  # bits of those at once that ran in a larger chunk
+        for c in range(asked.chunks.size - 1, -1, -1):
             if asked.filling[w, c, C_CHUNKS] == 0.0:
-                continue
-            largest = c + 1 == asked.chunks.size or asked.filling[w, c + 1, C_CHUNKS] == 0.0
-            if asked.prune == 1 and pp == 1 and not largest:
                 continue
             rows = min(asked.chunks[c], new)
             for n in range(asked.at_once.size):
+                if asked.prune == 1 and pp == 1 and done >> n & 1 == 1:
+                    continue
                 b = asked.at_once[n]
                 flights, together, sequences = pass_shape(b * dp, on.deployment)
                 work = work_bytes(
@@ -290,10 +294,11 @@ def search_prompts(kept, i, counts, room, on, asked, bars, link):
                     continue
                 counts[i, 0] += asked.limits.shape[0] * asked.loads.size
                 try_prefill_pool(kept, i, on, asked, w, b, c, prompt, own_s, cache / link, flights)
+                done |= 1 << n
                 if asked.prune == 1:
                     bound = least_prompts(on, asked, w, b, first_s, prompt[1] * flights / pp)
                     number, wins = on.number, False
-                    wins = may_win(bars, asked.limits, number, PREFILL_POOL, w, bound, 0.0, POOL_SLACK, False)
+                    wins = may_win(bars, asked.limits, number, PREFILL_POOL, w, bound, 0.0, POOL_SLACK)
                     if first_s > asked.limits[:, 0].max() or not wins:
                         break
     return fits_any
@@ -329,6 +334,7 @@ def scratch_for(asked, kinds):
     )  # fmt: skip
     known = Batches(
         np.empty(n_workloads, dtype=np.int64), np.empty(n_workloads), np.empty((n_workloads, n_chunks)),
+        np.empty(n_workloads),
         np.empty((octaves + 1, n_workloads, 2)), np.empty((octaves + 1, n_workloads, n_chunks + 1), dtype=np.bool_),
         np.empty(asked.batches.size + n_workloads * (n_chunks + 1), dtype=np.int64),
     )  # fmt: skip
@@ -394,7 +400,8 @@ def search_grid(
     links : float64[machines]   B/s at which one accelerator hands KV over; 0: it cannot.
     facts : float64[workloads, WORKLOAD].   contexts : float64[workloads * nodes] tokens.
     prompt_ends : float64[chunks, workloads * ends] tokens.   chunks, drafts, batches, at_once : int64[...], rising.
-    padded : int64[most + 1]   batch that a step of b of a rank runs as.   loads : float64[...] of prefill pools, rising.
+    padded : int64[most + 1]   batch that a step of b on a rank runs as.
+    loads : float64[...]   of prefill pools, rising.
     tables : float64[workloads, limits, chunks, drafts, most + 1, TABLE].   timing : float64[workloads, drafts, 2].
     filling : float64[workloads, chunks, 2]; chunks of 0: that chunk is none of the workload's.
     longest : float64[workloads, drafts, n]   steps of the longest of B requests.

@@ -1,5 +1,8 @@
 """Plans: the best way to serve a workload under an SLO, searched over all there are."""
 
+from roofline.planning.metrics import metrics
+from roofline.planning.pairs import pairs
+from roofline.planning.pareto import pareto
 from roofline.planning.plan import plan
 
-__all__ = ["plan"]
+__all__ = ["metrics", "pairs", "pareto", "plan"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_REPLICAS = 32
 """Of one pool, that are matched as a unit."""
 
-BLOCK = 64
+BLOCK = 8
 """Pairs of pools that are looked at together."""
 
 

@@ -133,7 +133,7 @@ def _ranks(values: Floats) -> Floats:
 
 
 def _agreement(values: Floats) -> tuple[Floats, Floats]:
-    """Kendall's tau-b of all measures, and pairs of systems in opposite order; float64[model, measure, measure] each."""
+    """Kendall's tau-b of all measures, and pairs of systems in opposite order: float64[model, measure, measure]."""
     sign = np.sign(values[:, :, None, :] - values[:, None, :, :])  # NaN where one has no value
     upper = np.triu(np.ones(sign.shape[1:3], dtype=bool), 1)
     pairs = sign[:, upper]

@@ -87,10 +87,10 @@ def _labelled(joined: xr.Dataset, listed: list[tuple[Any, Any, Any]], parts: lis
     if any(recipe is not None for _, _, recipe in listed):
         named = np.array(["" if recipe is None else str(recipe) for _, _, recipe in listed], dtype=object)
         coords["asked_recipe"] = ("pair", named, {"long_name": "recipe that the pair names"})
-    found = found.assign_coords(coords).set_coords([name for name in ("isl", "osl") if name in found])
+    found = found.assign_coords(coords).set_coords([name for name in ("isl", "osl", "mean_context") if name in found])
     limits = [name for name in found.data_vars if str(name).startswith("slo_")]
     found = found.set_coords(limits)
-    for name in ("isl", "osl", *limits):  # the same for all pairs
+    for name in ("isl", "osl", "mean_context", *limits):  # the same for all pairs
         if "pair" in found[name].dims:
             found = found.assign_coords({name: found[name].isel(pair=0, drop=True)})
     sheets = sorted({pair for part in parts for pair in part.attrs["sheets"].split()})

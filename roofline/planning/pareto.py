@@ -117,6 +117,7 @@ def pareto(
         y = data["tokens_per_mwh"].values / 3600.0
         data[against] = ("point", y, {"units": units, "long_name": f"{about} ({aim.where})"})
     found = attributes(asked, aim, shapes, boxes, named or [], set(data["recipe"].values), tried)
+    data = data.assign_coords(mean_context=asked.workloads[0].mean_context)
     found |= {
         "pass": "pareto",
         "against": against,

@@ -211,6 +211,9 @@ class _Result:
             "isl": ("workload", [one.mean_isl for one in asked.workloads], {"units": "1", "long_name": "mean ISL"}),
             "osl": ("workload", [one.mean_osl for one in asked.workloads], {"units": "1", "long_name": "mean OSL"}),
         }
+        contexts = [one.mean_context for one in asked.workloads]
+        about = {"units": "1", "long_name": "mean context of a decoded token"}
+        coords["mean_context"] = ("workload", contexts, about)
         for name in ("ttft_s", "tpot_s", "latency_s"):
             text = f"limit of {name[:-2].upper() if name != 'latency_s' else 'latency'}"
             limits = [getattr(one, name) for one in asked.slos]

@@ -1,4 +1,4 @@
-"""`ds.roofline`: what a Dataset of `decode`, `prefill` or `heatmap` can be asked, without naming a module."""
+"""`ds.roofline`: what a Dataset of `decode`, `prefill`, `heatmap` or `plan` can be asked, without naming a module."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import xarray as xr
 
 from roofline.errors import InputError, unknown_name
 from roofline.grid.variables import limit_reason
+from roofline.report.choices import missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +104,9 @@ class RooflineAccessor:
             if dim not in _AXES:
                 raise unknown_name("axis", dim, _AXES)
             if dim not in ds.dims:
+                if dim not in ds.coords or ds[dim].ndim:
+                    held = ", ".join(map(str, ds.dims))
+                    raise InputError(f"heatmap: {dim} is no dim of this Dataset, which has {held}; name one of them")
                 ds = ds.expand_dims(dim)
         if len(set(kept)) < len(kept):
             raise InputError(f"heatmap: x, y, rows and columns have to differ, not {', '.join(kept)}")
@@ -117,10 +121,25 @@ class RooflineAccessor:
         """Why each cell has no value, in words; '' where it has one. Shape of `limit`."""
         limit = self._variable("limit")
         words = np.full(limit.shape, "", dtype=object)
+        if "nearest_miss" in self._ds:
+            for at in zip(*np.nonzero(self._ds["nearest_miss"].values != ""), strict=True):
+                nearest = str(self._ds["nearest_miss"].values[at]), float(self._ds["nearest_factor"].values[at])
+                words[at] = missed(*nearest)
         for code in np.unique(limit.values):
             if code:
                 words[limit.values == code] = limit_reason(int(code))
         return limit.copy(data=words).rename("reason").assign_attrs(long_name="why a cell has no value", units="")
+
+    def explain_arguments(self, **labels: str) -> dict[str, Any]:
+        """Keyword arguments of `roofline.explain` for the decode step that a plan or a frontier chose.
+
+        labels : of the dims with more than one value (model, system, workload, slo), or point, a number.
+        The step is at the mean context of the workload. Raises InputError for labels that are none, where nothing is
+        chosen, and where attention and feed-forward are on two systems.
+        """
+        from roofline.report.choices import explain_arguments
+
+        return explain_arguments(self._ds, labels)
 
     def save(self, path: str | Path) -> Path:
         """Write it as a table (.csv, .parquet) that stands alone or as arrays (.nc, .zarr)."""

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     Values = NDArray[Any]
 
-STAMPS = (*KEYS, "roofline_version", "sheets", "command")
+STAMPS = (
+    *KEYS,
+    "objective",
+    "against",
+    "workload",
+    "slo",
+    "stack",
+    "acceptance",
+    "vintage",
+    "roofline_version",
+    "sheets",
+    "command",
+)
 """Attributes of a result that a table repeats in every row, so that a row copied elsewhere still says what it is."""
 
 
@@ -63,7 +75,7 @@ class Table:
         stamps = tuple(
             Column(key, "", "", np.full(len(self), self.attrs[key], dtype=object))
             for key in STAMPS
-            if key in self.attrs
+            if self.attrs.get(key) and key not in self.names
         )
         return Table(self.columns + stamps, self.attrs)
 

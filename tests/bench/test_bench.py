@@ -62,6 +62,8 @@ def test_every_row_has_figures_or_says_why_not(result: dict[str, Any]) -> None:
         "rl.decode",
         "prefill",
         "every model",
+        "plan, ",
+        "plan of the zoo",
     ],
 )
 def test_every_case_is_measured(result: dict[str, Any], case: str) -> None:
@@ -83,6 +85,19 @@ def test_decode_has_both_fidelities_and_both_yardsticks(result: dict[str, Any]) 
             assert "1 thread" in threads
             assert len(threads) == 2
     assert all(set(row["ratios"]) == {"of memory fill", "times plain Python"} for row in found)
+
+
+def test_a_plan_is_beside_an_unpruned_search_and_plain_python(result: dict[str, Any]) -> None:
+    found = [row for row in rows_of(result, "plan, ") if row["phase"] == "1 thread"]
+    ends = {name: [row for row in found if row["case"].endswith(name)] for name in ("decided", "evaluated", "computed")}
+    assert all(len(rows) == 1 for rows in ends.values())
+    assert "times pruned" in ends["computed"][0]["ratios"]
+    for name in ("decided", "evaluated"):
+        assert set(ends[name][0]["ratios"]) == {"times plain Python"}
+        assert ends[name][0]["parameters"]["candidates"] > 0
+    assert ends["evaluated"][0]["median"] <= ends["decided"][0]["median"]
+    (zoo,) = rows_of(result, "plan of the zoo")
+    assert zoo["parameters"]["candidates decided"] > 0
 
 
 def test_every_cell_of_a_sweep_has_a_value(result: dict[str, Any]) -> None:

@@ -21,22 +21,14 @@ Row = tuple[int, int, int, int, int]
 
 
 def by_hand(model: rl.Model, system: rl.System, most: int | None) -> set[Row]:
-    """All degrees by the rules, from the product of all numbers."""
+    """All degrees by the rules, from the product of all powers of two."""
     reach = min(system.accelerators * system.max_systems, MOST_GROUP, most or MOST_GROUP)
-    domain = system.scale_up.domain
-    groups = {group for group in {*POWERS, domain} if group <= reach}
     found: set[Row] = set()
-    for group in groups:
-        for tp, pp in product(range(1, min(group, domain) + 1), range(1, min(group, MOST_STAGES) + 1)):
-            if group % (tp * pp):
-                continue
-            dp = group // (tp * pp)
-            if not model.is_moe:
-                if dp == 1:
-                    found.add((tp, pp, 1, 1, tp))
-                continue
-            stage = tp * dp
-            found |= {(tp, pp, dp, ep, stage // ep) for ep in range(1, stage + 1) if stage % ep == 0}
+    for tp, pp, dp, ep in product(POWERS, repeat=4):
+        fits = tp * pp * dp <= reach and tp <= system.scale_up.domain and pp <= MOST_STAGES
+        if not fits or (not model.is_moe and (dp, ep) != (1, 1)) or tp * dp % ep:
+            continue
+        found.add((tp, pp, dp, ep, tp * dp // ep))
     return found
 
 
@@ -105,11 +97,11 @@ def test_what_a_kernel_refuses_is_not_legal(model: str) -> None:
     assert (limits == Limit.NONE).any()
 
 
-def test_a_whole_domain_is_a_group_where_it_is_no_power_of_two() -> None:
+def test_a_domain_that_is_no_power_of_two_is_filled_up_to_one() -> None:
     model, rack = rl.Model.load("deepseek-r1"), rl.System.load("gb200-nvl72")
-    assert (1, 1, 72, 72, 1) in every_deployment(model, rack).rows
-    assert (1, 1, 72, 72, 1) not in every_deployment(model, rack, 71).rows
-    assert max(every_deployment(model, rack, 71).accelerators) == 64
+    assert (1, 1, 64, 64, 1) in every_deployment(model, rack).rows
+    assert max(every_deployment(model, rack).accelerators) == MOST_GROUP
+    assert max(every_deployment(model, rack, 72).accelerators) == 64
 
 
 def test_small_most_is_the_start_of_all() -> None:
