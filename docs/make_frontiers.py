@@ -6,7 +6,7 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +17,7 @@ from roofline.report.plots import COLOURS, INK, QUIET, STYLE, figure
 from roofline.serving import Lognormal, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -35,8 +35,14 @@ ISLS = {1024: "1k/1k", 8192: "8k/1k"}
 AT = (20, 50, 100)
 """Tokens a second of a user at which frontiers are compared."""
 
+BEND = 80
+"""The same where our line of the last series bends."""
+
 MOST_TTFT_S = 10.0
 """Median time to first token beyond which a point, measured or ours, is left out: its requests stand in a queue."""
+
+REACH = 1.05
+"""A curve is taken to reach a rate this much beyond its ends."""
 
 MEAN_SHARE, LENGTH_CV = 0.9, 0.2 / math.sqrt(12) / 0.9
 """Lengths that were measured are uniform from 0.8 to 1.0 of the nominal ones."""
@@ -71,7 +77,7 @@ class Curve:
 
     def at(self, rate: float) -> float:
         """The curve at a rate, straight in log y between points; NaN where it does not reach."""
-        if self.x.size == 0 or not self.x[0] <= rate <= self.x[-1]:
+        if self.x.size == 0 or not self.x[0] / REACH <= rate <= self.x[-1] * REACH:
             return math.nan
         return float(np.exp(np.interp(rate, self.x, np.log(self.y))))
 
@@ -85,28 +91,33 @@ class Curve:
         return Curve(self.x[kept[::-1]], self.y[kept[::-1]])
 
 
-def measured(series: Series, isl: int) -> Curve:
+MODES = ("aggregated", "disaggregated")
+
+
+def measured(series: Series, isl: int, modes: Sequence[str] = MODES) -> Curve:
     """All points measured of a series, within MOST_TTFT_S, as they stand in the file."""
     with MEASURED.open(encoding="utf-8", newline="") as handle:
         rows = [
             (1e3 / float(row["tpot_ms"]), float(row["output_tokens_per_s_per_gpu"]))
             for row in csv.DictReader(handle)
             if (row["system"], row["weights"], int(row["isl"])) == (series.system, series.weights, isl)
+            and row["mode"] in modes
             and float(row["ttft_ms"]) <= 1e3 * MOST_TTFT_S
         ]
-    x, y = np.array(rows).T
+    x, y = np.array(rows, dtype=np.float64).reshape(-1, 2).T
     return Curve(x, y)
 
 
-def ours(series: Series, isl: int) -> Curve:
-    """Our frontier of a series: all deployments, aggregated and disaggregated, default stack, no drafts."""
-    lengths = (Lognormal(MEAN_SHARE * nominal, LENGTH_CV) for nominal in (isl, OSL))
+def ours(series: Series, isl: int, modes: Sequence[str] = MODES) -> Curve:
+    """Our frontier of a series: all deployments, default stack, no drafts."""
+    prompt, answer = (Lognormal(MEAN_SHARE * nominal, LENGTH_CV) for nominal in (isl, OSL))
     found = pareto(
         "deepseek-r1",
         series.system,
         list(series.recipes),
-        workload=Workload(*lengths),
+        workload=Workload(prompt, answer),
         slo={"ttft_s": MOST_TTFT_S},
+        modes=modes,
     )
     return Curve(found["tokens_per_s_per_user"].values, found["tokens_per_s_per_gpu"].values)
 
@@ -115,9 +126,11 @@ Curves = dict[tuple[str, int], tuple[Curve, Curve]]
 """By label and ISL: ours and the envelope of what was measured."""
 
 
-def curves() -> Curves:
+def curves(modes: Sequence[str] = MODES, series: Sequence[Series] = SERIES) -> Curves:
     """All of them; some seconds."""
-    return {(one.label, isl): (ours(one, isl), measured(one, isl).upper()) for isl in ISLS for one in SERIES}
+    return {
+        (one.label, isl): (ours(one, isl, modes), measured(one, isl, modes).upper()) for isl in ISLS for one in series
+    }
 
 
 def number(value: float) -> str:
@@ -182,13 +195,22 @@ second. Markers are measurements of InferenceX (TensorRT-LLM and SGLang, both al
 ## Ours over measured
 
 Output tokens/s of an accelerator, at {rates} tokens/s of a user. *Measured* is the upper envelope of the points,
-straight in log y between them; n/a where it does not reach. A ratio above 1 says that we promise more than was measured.
+straight in log y between them; n/a where it does not reach within {reach} %. A ratio above 1: we promise more than was
+measured.
 
 <!-- compared -->
 {compared}
 
-The geometric mean of the ratios is {means}. Over all, {inside} of {count} lie between 0.5 and 2; the lowest is {lowest},
-the highest {highest}.
+The geometric mean of the ratios is {means}. Of all
+{count}, {inside} lie between 0.5 and 2; the lowest is {lowest}, the highest {highest}.
+
+## Aggregated servers alone
+
+The same where prompts and decoding share the accelerators: {alone} aggregated points were measured within the limits
+below, on boxes of 4 or 8, and of GB300 none.
+
+<!-- aggregated -->
+{aggregated}
 
 ## One rack against one box
 
@@ -199,36 +221,41 @@ the highest {highest}.
 
 ## Where we are off, and why
 
-- **Fast users, too low.** At 100 tokens/s of a user we give about half of what was measured. Batches are small there and
-  a step is made of fixed times: those of kernels and collectives, and what the stack adds. Ours come from kernels measured
-  one by one and added up; engines overlap them, fuse them and start them from graphs. It is worst on the rack, where
-  expert parallelism over more accelerators costs us more time for exchange than it was measured to.
-- **Many users, too high.** At 20 tokens/s of a user we give up to twice what was measured, and at 50 likewise where the
-  best was run as one aggregated server. A frontier of ours is the best of thousands of deployments and of all splits in
-  two pools; what was measured is what somebody chose to run, often a handful of points. Most of the distance may be
-  deployments that nobody ran: then it is no error of the model, and cannot be told from one here.
-- **The envelope is thin.** GB300 has {thin} points at 1k/1k and {thinner} at 8k/1k within the limits below, so that a value
-  between two of them is a guess; it can be off by half as much again.
-- **The ratio of systems** is better than either curve where errors are common to both, and no better where they are not.
+- **Fast users: too low.** An aggregated server at 100 tokens/s of a user is given {fast} of what was measured.
+  Batches are small there, and fixed times make the step: those of kernels and collectives, and what the stack adds.
+  Ours are of kernels measured one by one, added up, and of a stack that is nobody's; an engine fuses kernels and
+  overlaps them. That this is the reason is likely, and not shown here.
+- **The knee: too high.** Our lines bend down from attention by data parallelism with wide expert parallelism to tensor
+  parallelism on few accelerators: between 20 and 50 tokens/s of a user, on GB300 between 60 and 95. There we give up to
+  {highest_knee} times what was measured, of aggregated servers alone up to {knee_alone}, and on GB300 at {bend} tokens/s of a
+  user {rack_knee}. A line of ours is the best of thousands of deployments and of all splits in two
+  pools; what was measured is what somebody chose to run: at 1k/1k on H200 no aggregated server with a batch beyond 8 a
+  GPU, on B200 in FP4 no pools below 100 tokens/s of a user without MTP. How much of the distance is deployments that
+  nobody ran, and how much is error, cannot be told from these points.
+- **Thin envelopes.** GB300 has {thin[0]} points at 1k/1k, and none between {gap[0]} tokens/s of a user; it has
+  {thin[1]} at 8k/1k, and none between {gap[1]}. Its ratios at 50 are against a straight line across that gap. H200 at
+  8k/1k and 100 lies on a cliff, between 43 tokens/s on one box at 91 and 6.5 on seven at 104: leave {cliff}, and what
+  follows from it, out.
+- **The ratio of systems** is better than either curve where errors are common to both, and no better where they are
+  not. Measured or ours, it is not one number: it depends on the speed of the user more than on anything else.
 
 ## What was compared
 
-- Measured: closed loop at a fixed concurrency, random tokens without common prefixes, lengths uniform from 0.8 to 1.0 of
-  the nominal; median TPOT, output tokens over *all* accelerators, those that compute prompts too. Runs from {since} to
-  {until}; of repeats of a configuration the latest. Software changed over that time, and repeats months apart differ by
-  some percent. Each row with its run: `tests/data/deepseek_frontiers.csv`.
-- **No multi-token prediction**, on either side. It is measured too, and much of what is published as the frontier of these
-  systems has it: do not set those beside our lines. Aggregated and disaggregated points are both in.
-- Ours: `kernel` fidelity, and the *default* stack, which stands for no engine and was not fitted to any of these points
-  (nor was anything else for this page); lengths with the same mean and spread. A unit is at most one rack, or the boxes
-  that hold the weights twice over; the two pools are matched in whole replicas, and no pool waits for the other, while in
-  a closed loop one of them is idle or queues.
-- Points whose median TTFT is beyond {ttft:g} s are left out on both sides. Ours says so of an open loop in front of the
-  pool that computes prompts; in theirs the wait depends on how many clients were let in.
-- FP8: block-scaled weights, latent cache in BF16 or FP8, whichever is better; which of the two was run is not said. FP4:
-  NVFP4 experts, the rest as the recipe `nvfp4-experts` has it.
+- Measured: closed loop at a fixed concurrency, random tokens without common prefixes, lengths uniform from 0.8 to 1.0
+  of the nominal; median TPOT, output tokens over *all* accelerators, those that compute prompts too. Runs from {since}
+  to {until}, of repeats of a configuration the latest; engines changed over that time, and repeats months apart differ
+  by some percent. Not all points of the source: those of its envelopes, and others spread over the range. Each row with
+  its run: `tests/data/deepseek_frontiers.csv`.
+- **No multi-token prediction** on either side. Much of what is published as the frontier of these systems has it: do
+  not set that beside our lines.
+- Ours: `kernel` fidelity and the *default* stack, which stands for no engine and is not calibrated on any of these
+  points; lengths with the same mean and spread. A unit is at most one rack, or the boxes that hold the weights twice
+  over; two pools are matched in whole replicas at the rate of the slower, while a closed loop lets one of them wait.
+- Points whose median TTFT is beyond {ttft:g} s are left out on both sides.
+- FP8: block-scaled weights, latent cache in BF16 or FP8, whichever is better; which was run is not said. FP4: recipe
+  `nvfp4-experts`.
 
-How exact the parts are by themselves: [model-limits.md](model-limits.md).
+What fidelities and grades mean: [model-limits.md](model-limits.md).
 """
 
 
@@ -238,28 +265,52 @@ def mean_at(known: Curves, rate: int) -> str:
     return f"{math.exp(np.mean(np.log(found))):.2f} at {rate}"
 
 
-def page(known: Curves) -> str:
-    """The text of docs/frontiers.md."""
+def gap(curve: Curve) -> str:
+    """The tokens/s of a user between which nothing was measured, about the middle of AT."""
+    x = np.sort(curve.x)
+    at = int(np.searchsorted(x, AT[1]))
+    return f"{x[at - 1]:.0f} and {x[at]:.0f}"
+
+
+def page(known: Curves, alone: Curves) -> str:
+    """The text of docs/frontiers.md.   alone : aggregated servers by themselves."""
     found = [value for _, value in ratios(known)]
+    knee = [value for rate, value in ratios(known) if rate < AT[-1]]
+    slow_alone = [value for rate, value in ratios(alone) if rate < AT[-1]]
+    fast = [value for rate, value in ratios(alone) if rate == AT[-1]]
     with MEASURED.open(encoding="utf-8", newline="") as handle:
         dates = sorted(row["date"] for row in csv.DictReader(handle))
     each = [f"{rate}: {what}" for rate in AT for what in ("ours", "measured", "ratio")]
     both = [f"{rate}: {what}" for rate in AT for what in ("ours", "measured")]
-    thin, thinner = (measured(LAST, isl).x.size for isl in ISLS)
+    rack = [measured(LAST, isl) for isl in ISLS]
     listed = [mean_at(known, rate) for rate in AT]
+    cliff = known[FIRST.label, max(ISLS)]
     return TEXT.format(
         rates=f"{', '.join(map(str, AT[:-1]))} and {AT[-1]}",
+        reach=round(100 * (REACH - 1)),
         compared=table(["workload", "system, weights", *each], compared(known)),
+        aggregated=table(["workload", "system, weights", *each], compared(alone)),
         generations=table(["workload", *both], generations(known)),
         means=f"{', '.join(listed[:-1])} and {listed[-1]} tokens/s of a user",
         inside=sum(0.5 <= value <= 2.0 for value in found),
         count=len(found),
         lowest=ratio(min(found)),
         highest=ratio(max(found)),
+        highest_knee=ratio(max(knee)),
+        knee_alone=ratio(max(slow_alone)),
+        alone=sum(measured(one, isl, MODES[:1]).x.size for isl in ISLS for one in SERIES),
+        bend=BEND,
+        rack_knee=" and ".join(
+            f"{ratio(mine.at(BEND) / theirs.at(BEND))} ({name})"
+            for isl, name in ISLS.items()
+            for mine, theirs in [known[LAST.label, isl]]
+        ),
+        fast=f"{ratio(min(fast))} to {ratio(max(fast))}",
         first=FIRST.label,
         last=LAST.label,
-        thin=thin,
-        thinner=thinner,
+        thin=[curve.x.size for curve in rack],
+        gap=[gap(curve) for curve in rack],
+        cliff=ratio(cliff[0].at(AT[-1]) / cliff[1].at(AT[-1])),
         since=dates[0],
         until=dates[-1],
         ttft=MOST_TTFT_S,
@@ -271,13 +322,13 @@ def picture(known: Curves) -> Figure:
     with mpl.rc_context(STYLE | {"font.size": 12}):
         canvas = figure(layout=None)
         panels = canvas.subplots(1, len(ISLS), sharey=True)
-        canvas.subplots_adjust(left=0.075, right=0.985, bottom=0.115, top=0.8, wspace=0.05)
+        canvas.subplots_adjust(left=0.075, right=0.985, bottom=0.115, top=0.835, wspace=0.05)
         for ax, (isl, name) in zip(panels, ISLS.items(), strict=True):
             for series in SERIES:
                 _draw(ax, series, isl, known[series.label, isl])
             ax.set_yscale("log")
-            ax.set_xlim(0, 160)
-            ax.set_ylim(10, 15000)
+            ax.set_xlim(0, 165)
+            ax.set_ylim(8, 15000)
             ax.set_yticks([10, 30, 100, 300, 1000, 3000, 10000], ["10", "30", "100", "300", "1k", "3k", "10k"])
             ax.minorticks_off()
             ax.grid(True, color="#d0d7de", linewidth=0.5)
@@ -287,7 +338,7 @@ def picture(known: Curves) -> Figure:
         panels[0].set_ylabel("output tokens/s of an accelerator")
         _legend(canvas)
         canvas.text(
-            0.075, 0.945, "DeepSeek-R1 without MTP: frontiers as modelled and as measured", fontsize=16, color=INK
+            0.075, 0.95, "DeepSeek-R1 without MTP: frontiers as modelled and as measured", fontsize=16, color=INK
         )
     return canvas
 
@@ -295,7 +346,7 @@ def picture(known: Curves) -> Figure:
 def _draw(ax: Axes, series: Series, isl: int, known: tuple[Curve, Curve]) -> None:
     colour, (mine, envelope), every = COLOURS[series.number], known, measured(series, isl)
     ax.plot(mine.x, mine.y, color=colour, linewidth=2.6, zorder=3)
-    style = {"color": colour, "marker": series.mark, "linestyle": "none", "markersize": 7.5}
+    style: Any = {"color": colour, "marker": series.mark, "linestyle": "none", "markersize": 7.5}
     ax.plot(every.x, every.y, **style, markerfacecolor="none", alpha=0.45, zorder=2)
     ax.plot(envelope.x, envelope.y, **style, markeredgecolor="white", markeredgewidth=0.7, zorder=4)
 
@@ -313,13 +364,13 @@ def _legend(canvas: Figure) -> None:
         Line2D([], [], color=QUIET, marker="o", linestyle="none", markersize=8, markerfacecolor="none", label="others"),
     ]
     canvas.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.068, 0.935), ncols=len(handles), frameon=False,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.068, 0.938), ncols=len(handles), frameon=False,
         columnspacing=1.4, handletextpad=0.5,
     )  # fmt: skip
 
 
 if __name__ == "__main__":
     made = curves()
-    PAGE.write_text(page(made), encoding="utf-8")
+    PAGE.write_text(page(made, curves(MODES[:1], SERIES[:-1])), encoding="utf-8")
     save_figure(picture(made), PICTURE)
     print(PAGE)

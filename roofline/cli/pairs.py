@@ -24,9 +24,9 @@ def pairs(
         ),
     ] = None,
     models: Annotated[
-        str | None, typer.Option("--model", metavar="NAME[,...]", help="Models, each with every system.")
+        str | None, typer.Option("--model", "--models", metavar="NAME[,...]", help="Models, each with every system.")
     ] = None,
-    systems: Annotated[str | None, typer.Option("--system", metavar="NAME[,...]", help="Systems.")] = None,
+    systems: Annotated[str | None, typer.Option("--system", "--systems", metavar="NAME[,...]", help="Systems.")] = None,
     recipe: opt.Recipes = None,
     workload: Annotated[
         list[str] | None,

@@ -98,6 +98,12 @@ def kernel(function):
     return numba.njit(error_model="numpy", nogil=True, **options)(function)
 
 
+def folded(function):
+    """A building block that LLVM puts into its callers: small, or taking many arrays, whose passing costs more."""
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+    return numba.njit(error_model="numpy", nogil=True, **options)(function)
+
+
 def inlined(function):
     """A building block put into its one caller, or two, before compilation: half the work of compiling both."""
     return numba.njit(error_model="numpy", nogil=True, inline="always")(function)

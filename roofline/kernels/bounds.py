@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import folded, kernel
 from roofline.kernels.candidates import (
     AGGREGATED,
     C_FILL,
@@ -120,7 +120,7 @@ def insert(listed, count, b):
     return count + 1
 
 
-@kernel
+@folded
 def may_win(bars, limits, number, mode, w, bound, token_s, slack):
     """Whether a candidate that costs `bound` at least may be the best under any limits.
 
@@ -133,7 +133,7 @@ def may_win(bars, limits, number, mode, w, bound, token_s, slack):
     return False
 
 
-@kernel
+@folded
 def least_cost(on, asked, w, each_s, draw_w, more_s):
     """Cost of an output token from below, of requests that take at least each_s + more_s seconds of a replica.
 
@@ -158,7 +158,7 @@ def least_static(asked, w, g, batch):
     return min(1.0, longest / asked.timing[w, g, D_STEPS])
 
 
-@kernel
+@folded
 def least_chunk(first_s, stage_s, fill):
     """What chunks of a request add to steps, at least [s]: a pass with one is no shorter than that of one sequence.
 
@@ -179,7 +179,7 @@ def least_prompts(on, asked, w, b, time_s, peak_s):
     return least_cost(on, asked, w, each_s, on.machine.idle_w, 0.0)
 
 
-@kernel
+@folded
 def wins_between(on, asked, bars, known, w, g, e, row, lo, end):
     """Whether batches of octave e above `lo` and below `end` may win: (with chunks, in another mode).
 

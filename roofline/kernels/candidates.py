@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import folded, kernel
 from roofline.kernels.ops import ceil_div
 from roofline.kernels.passes import M_MORE, M_MOVED, M_PEAK, P_MOVED, P_PEAK
 from roofline.kernels.power import draw
@@ -85,7 +85,7 @@ def pass_shape(batch, deployment):
     return flights, together, ceil_div(together, deployment.dp)
 
 
-@kernel
+@folded
 def token_cost(on, asked, w, rate, draw_w):
     """Cost of an output token (25) of workload w, at `rate` requests/s of a replica; of a load its accelerators."""
     load = asked.facts[w, W_LOAD]
@@ -99,7 +99,7 @@ def token_cost(on, asked, w, rate, draw_w):
     return cost
 
 
-@kernel
+@folded
 def decode_draw(found, machine, w, step, flights, pp):
     """Draw of one accelerator over a decode step [W]."""
     share = flights / pp / step
@@ -144,7 +144,7 @@ def try_aggregated(kept, i, on, asked, w, b, c, g, t, step_w, passed, mixed, fli
     return in_time
 
 
-@kernel
+@folded
 def try_decode_pool(kept, i, on, asked, w, b, g, step_s, step_w):
     """A pool that only decodes, b sequences on a rank, in steps of step_s that draw step_w."""
     batch = on.deployment.dp * b

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roofline.kernels._jit import kernel
+from roofline.kernels._jit import folded, kernel
 
 # Figures kept of a candidate.
 F_TTFT, F_TPOT, F_LATENCY, F_RATE, F_WATTS, F_SEQUENCES, F_COST = range(7)
@@ -93,7 +93,7 @@ class Kept(NamedTuple):
     filled: np.ndarray
 
 
-@kernel
+@folded
 def offer(kept, i, m, w, s, limits, ttft, tpot, latency, rate, watts, sequences, cost, b, c, g, u):
     """Judge a candidate of configuration i, mode m and workload w under limits s.
 
@@ -139,7 +139,7 @@ def offer(kept, i, m, w, s, limits, ttft, tpot, latency, rate, watts, sequences,
         )
 
 
-@kernel
+@folded
 def keep(best, at, i, m, w, s, ttft, tpot, latency, rate, watts, sequences, cost, b, c, g, u):
     """Write a candidate."""
     best[i, m, w, s, F_TTFT], best[i, m, w, s, F_TPOT], best[i, m, w, s, F_LATENCY] = ttft, tpot, latency

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -196,12 +197,20 @@ def question(
     if not workloads or not slos:
         raise InputError(f"{'workload' if not workloads else 'slo'}: none given; give at least one")
     sizes = np.unique(axes.counts("chunk", CHUNKS if chunks is None else chunks))
-    accepted = [] if acceptance is None else [acceptance] if isinstance(acceptance, float | int) else list(acceptance)
+    accepted = [] if acceptance is None else _accepted(acceptance)
     drafts = (Drafts(), *(drafts_of(n, accepted[:n]) for n in range(1, len(accepted) + 1)))
     most = axes.count("most_batch", most_batch)
     return Question(
         tuple(workloads), tuple(slos), Stack.load(stack), tuple(int(c) for c in sizes), drafts, most, loaded
     )
+
+
+def _accepted(acceptance: Any) -> list[Any]:
+    """Chances that a draft is kept, one a position; their values are for `drafts_of` to refuse."""
+    found = list(acceptance) if isinstance(acceptance, Iterable) else [acceptance]
+    if not found:
+        raise InputError("acceptance: none given; give the chance that the draft at each position is kept, e.g. 0.8")
+    return found
 
 
 def _listed(given: Any) -> list[Any]:

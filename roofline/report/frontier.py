@@ -36,7 +36,10 @@ PLACES: tuple[tuple[float, float, str, str], ...] = (
     *((10, -45, "left", "top"), (10, 45, "left", "bottom")),
     *((0, 60, "center", "bottom"), (0, -60, "center", "top"), (70, 70, "left", "bottom"), (-70, -70, "right", "top")),
 )
-"""Where a label may stand beside its point [points, alignment], the first that is free."""
+"""Where a label may stand beside its point [points, alignment], the first that is free of the lines."""
+
+NEAR = 4
+"""Of those, how many need no line to their point."""
 
 
 def frontier_picture(ds: xr.Dataset) -> Figure:
@@ -68,9 +71,9 @@ def frontier_picture(ds: xr.Dataset) -> Figure:
         _scales(axes, ds[against].values)
         for ax, model in zip(axes, models, strict=True):
             taken = [ax.legend(frameon=False, fontsize=9.5, loc="lower left").get_window_extent()]
-            taken += _limit(ax, float(ds.attrs["slo_tpot_s"]))
+            said, limit = _limit(ax, float(ds.attrs["slo_tpot_s"]))
             lines = [[row for row in rows if row["model"] == model and row["system"] == name] for name in systems]
-            _labels(ax, lines, against, taken)
+            _labels(ax, lines, against, taken + said, limit)
         axes[0].set_ylabel(axis_title(ds[against]), fontsize=11)
         _words(canvas, ds, rows)
         return canvas
@@ -103,11 +106,11 @@ def _scales(axes: Sequence[Axes], values: Any) -> None:
         ax.spines[["top", "right"]].set_visible(False)
 
 
-def _limit(ax: Axes, tpot_s: float) -> list[Any]:
-    """The limit of TPOT as tokens/s of one user, what is left of it too slow; the box that its words take."""
+def _limit(ax: Axes, tpot_s: float) -> tuple[list[Any], Any]:
+    """The limit of TPOT as tokens/s of one user, what is left of it too slow; the box of its words, places along it."""
     least = 1.0 / tpot_s
     if not 0.0 < least < ax.get_xlim()[1]:
-        return []
+        return [], np.empty((0, 2))
     ax.axvspan(0.0, least, color="#eaeef2", zorder=0, linewidth=0.0)
     ax.axvline(least, color=INK, linewidth=1.1, linestyle="--")
     said = f"limit: TPOT {compact(1e3 * tpot_s)} ms"
@@ -115,7 +118,8 @@ def _limit(ax: Axes, tpot_s: float) -> list[Any]:
         said, (least, 1.0), xytext=(-4, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
         rotation=90, ha="right", va="top", fontsize=9, color=QUIET,
     )  # fmt: skip
-    return [text.get_window_extent()]
+    up = np.linspace(ax.bbox.y0, ax.bbox.y1, 200)
+    return [text.get_window_extent()], np.stack([np.full(200, ax.transData.transform((least, 1.0))[0]), up], axis=1)
 
 
 def chosen(rows: Sequence[Row]) -> list[Row]:
@@ -137,39 +141,55 @@ def _drawn(ax: Axes, line: Sequence[Row], against: str) -> Any:
     return np.stack([np.interp(fine, whole, points[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _labels(ax: Axes, lines: Sequence[Sequence[Row]], against: str, taken: list[Any]) -> None:
-    """What serves some points, written where nothing else is written and as little of the lines as can be is covered.
+def _labels(ax: Axes, lines: Sequence[Sequence[Row]], against: str, taken: list[Any], limit: Any) -> None:
+    """What serves some points, written where nothing else is written and no line is covered, else left out.
 
-    taken : boxes of what is written already; those of labels are added.
+    taken : boxes of what is written already; those of labels are added.   limit : places along the limit [pixels].
     """
-    from matplotlib.patheffects import withStroke
-
-    points = np.concatenate([_drawn(ax, line, against) for line in lines if line])
+    points = np.concatenate([*(_drawn(ax, line, against) for line in lines if line), limit])
     for s, line in enumerate(lines):
         for row in chosen(line) if line else ():
             words = f"{fill(deployed(row), 34)}\nbatch {row['batch']:.0f}"
-            best: tuple[int, Any, Any] | None = None
-            for dx, dy, across, up in PLACES:
-                text = ax.annotate(
-                    words, (row[ACROSS], row[against]), xytext=(dx, dy), textcoords="offset points", ha=across, va=up,
-                    fontsize=7.5, linespacing=1.1, color=COLOURS[s % len(COLOURS)],
-                    path_effects=[withStroke(linewidth=2.2, foreground="white")],
-                    arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.5} if abs(dy) > 7 else None,
-                )  # fmt: skip
+            at, colour = (row[ACROSS], row[against]), COLOURS[s % len(COLOURS)]
+            for n, place in enumerate(PLACES):
+                text = _written(ax, words, at, place, colour)
                 box = text.get_window_extent()
-                inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 and ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
-                across_box = (box.x0 <= points[:, 0]) & (points[:, 0] <= box.x1)
-                covered = int((across_box & (box.y0 <= points[:, 1]) & (points[:, 1] <= box.y1)).sum())
-                if not inside or any(box.overlaps(other) for other in taken) or (best and covered >= best[0]):
-                    text.remove()
-                    continue
-                if best is not None:
-                    best[1].remove()
-                best = covered, text, box
-                if not covered:
+                text.remove()
+                if _free(ax, box, taken, points) and (n < NEAR or not _crossing(ax, at, place, points)):
+                    _written(ax, words, at, place, colour, led=n >= NEAR)
+                    taken.append(box)
                     break
-            if best is not None:
-                taken.append(best[2])
+
+
+def _free(ax: Axes, box: Any, taken: Sequence[Any], points: Any) -> bool:
+    """Whether a box is within the axes and neither on another nor on a line."""
+    x, y = points.T
+    covered = ((box.x0 <= x) & (x <= box.x1) & (box.y0 <= y) & (y <= box.y1)).sum()
+    inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 and ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
+    return bool(inside and covered == 0 and not any(box.overlaps(other) for other in taken))
+
+
+def _crossing(ax: Axes, at: tuple[float, float], place: tuple[float, float, str, str], points: Any) -> bool:
+    """Whether the way from a point to its label goes over a line; its own is left behind after a few points."""
+    start = ax.transData.transform(at)
+    pixels = ax.figure.dpi / 72.0
+    way = start + np.linspace(0.25, 1.0, 24)[:, None] * np.array(place[:2], dtype=float) * pixels
+    gaps = np.abs(way[:, None, :] - points[None, :, :]).max(axis=2)
+    return bool((gaps < 3.0 * pixels).any())
+
+
+def _written(
+    ax: Axes, words: str, at: tuple[float, float], place: tuple[float, float, str, str], colour: str, led: bool = False
+) -> Any:
+    """Words beside a point, with a thin line to it where they are `led`."""
+    from matplotlib.patheffects import withStroke
+
+    dx, dy, across, up = place
+    return ax.annotate(
+        words, at, xytext=(dx, dy), textcoords="offset points", ha=across, va=up, fontsize=7.5, linespacing=1.1,
+        color=colour, path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.5} if led else None,
+    )  # fmt: skip
 
 
 def _words(canvas: Figure, ds: xr.Dataset, rows: Sequence[Row]) -> None:

@@ -106,7 +106,7 @@ def agree_on_best(
         return
     assert ours[F_COST] == math.inf
     theirs = agree_on_one(ours, found.at[at], oracle, mode, reach, cost=False)
-    assert near[0] <= min(largest) * (1 + RTOL)
+    assert near[0] <= min(largest) * (1 + RTOL), (MODE_NAMES[mode], near, min(largest), found.at[at])
     if theirs is not None:
         over = theirs.factors(limits)
         assert math.isclose(near[0], over.max(), rel_tol=RTOL)

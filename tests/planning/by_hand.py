@@ -1,4 +1,4 @@
-"""Every candidate of a small plan, one deployment after another: section 13 over the grids that are public by themselves.
+"""Every candidate of a small plan, one deployment after another: section 13 over grids that stand by themselves.
 
 Times and work are those of `decode_grid`, `mixed_grid` and `prefill_grid`, what waits is of `step_table`, memory of the
 oracle: nothing of the fused search is used.
@@ -144,10 +144,8 @@ class ByHand:
         return range(1, 1 + bisect_left(self.batches.tolist(), True, key=lambda b: not fits(b)))
 
     def decode_work(self, b: int) -> float:
-        batch = self.stack.padded(b) * self.dp
-        return float(
-            memory_of(self.plain, self.machine, self.kit, self.deployment, batch, 1, self.reserved, prefill=False)["work"]
-        )
+        args = self.plain, self.machine, self.kit, self.deployment, self.stack.padded(b) * self.dp, 1, self.reserved
+        return float(memory_of(*args, prefill=False)["work"])
 
     def prompt_work(self, b: int, chunk: int) -> float:
         """Of the largest pass of b prompts a rank."""
@@ -204,7 +202,8 @@ class ByHand:
                     table.kappa * (t[i] + table.share_seen_at[at[name]][b] * phi * d[i]) for name in ("tpot", "latency")
                 )
                 m = self.flights[i]
-                works = [((m - 1) * one[i] + other[i]) / self.pp for one, other in ((c_peak, x_peak), (c_moved, x_moved))]
+                both = (c_peak, x_peak), (c_moved, x_moved)
+                works = [((m - 1) * one[i] + other[i]) / self.pp for one, other in both]
                 busy = self.draw(*works, t[i] + d[i])
                 plain = self.draw(m * c_peak[i] / self.pp, m * c_moved[i] / self.pp, t[i])
                 yield Candidate(
@@ -223,17 +222,13 @@ class ByHand:
         table, t, decode_w = self.table(self.asked.chunks[0]), self.decoding[0], self.decode_watts()
         first, prompt_w = self.prompts(self.batches, self.new)
         after = table.osl_at[self.slo.percentile_of("latency")] - 1
-        for b in self.held(
-            lambda b: self.fits(b, [self.decode_work(b), self.prompt_work(b, self.new)], self.reserved)
-        ):
+        for b in self.held(lambda b: self.fits(b, [self.decode_work(b), self.prompt_work(b, self.new)], self.reserved)):
             i = b - 1
             whole = first[i] + float(table.longest_steps(b * self.dp)) * t[i]
             watts = (first[i] * prompt_w[i] + (whole - first[i]) * decode_w[i]) / whole
             ttft, tpot = self.stack.ttft_s + first[i], table.kappa * t[i]
             batch = self.dp * b
-            yield Candidate(
-                STATIC, self.row, b, 0, batch / whole, watts, batch, ttft, tpot, ttft + after * tpot
-            )
+            yield Candidate(STATIC, self.row, b, 0, batch / whole, watts, batch, ttft, tpot, ttft + after * tpot)
 
     def prefill_pools(self) -> Iterator[Candidate]:
         """(24)."""
@@ -282,9 +277,7 @@ class ByHand:
             assert self.workload.rate is not None
             return min_gpus_cost(plain, self.group, self.workload.rate)
         alpha, beta = (0.0, 1.0) if objective in BY_ENERGY else (1.0, 0.0)
-        return cost(
-            plain, self.workload.mean_osl, self.group, self.facts, boundary, self.workload.duty, alpha, beta
-        )
+        return cost(plain, self.workload.mean_osl, self.group, self.facts, boundary, self.workload.duty, alpha, beta)
 
 
 def nearest(candidates: list[Candidate], limits: rl.SLO) -> tuple[float, str] | None:
