@@ -227,8 +227,8 @@ below, on boxes of 4 or 8, and of GB300 none.
   overlaps them. That this is the reason is likely, and not shown here.
 - **The knee: too high.** Our lines bend down from attention by data parallelism with wide expert parallelism to tensor
   parallelism on few accelerators: between 20 and 50 tokens/s of a user, on GB300 between 60 and 95. There we give up to
-  {highest_knee} times what was measured, of aggregated servers alone up to {knee_alone}, and on GB300 at {bend} tokens/s of a
-  user {rack_knee}. A line of ours is the best of thousands of deployments and of all splits in two
+  {highest_knee} times what was measured, of aggregated servers alone up to {knee_alone}, and on GB300 at {bend}
+  tokens/s of a user {rack_knee}. A line of ours is the best of thousands of deployments and of all splits in two
   pools; what was measured is what somebody chose to run: at 1k/1k on H200 no aggregated server with a batch beyond 8 a
   GPU, on B200 in FP4 no pools below 100 tokens/s of a user without MTP. How much of the distance is deployments that
   nobody ran, and how much is error, cannot be told from these points.
@@ -319,7 +319,7 @@ def page(known: Curves, alone: Curves) -> str:
 
 def picture(known: Curves) -> Figure:
     """One panel a workload: our lines, and markers of what was measured, filled on its envelope."""
-    with mpl.rc_context(STYLE | {"font.size": 12}):
+    with mpl.rc_context(STYLE | {"font.size": 12, "xtick.labelsize": 11, "ytick.labelsize": 11}):
         canvas = figure(layout=None)
         panels = canvas.subplots(1, len(ISLS), sharey=True)
         canvas.subplots_adjust(left=0.075, right=0.985, bottom=0.115, top=0.835, wspace=0.05)
@@ -327,7 +327,7 @@ def picture(known: Curves) -> Figure:
             for series in SERIES:
                 _draw(ax, series, isl, known[series.label, isl])
             ax.set_yscale("log")
-            ax.set_xlim(0, 165)
+            ax.set_xlim(0, 173)
             ax.set_ylim(8, 15000)
             ax.set_yticks([10, 30, 100, 300, 1000, 3000, 10000], ["10", "30", "100", "300", "1k", "3k", "10k"])
             ax.minorticks_off()

@@ -104,7 +104,12 @@ def metrics(
         "units": ("measure", np.array([units for units, _ in MEASURES.values()], dtype=object)),
         "meaning": ("measure", np.array([meaning for _, meaning in MEASURES.values()], dtype=object)),
     }
-    found = frugal.attrs | {"pass": "metrics", "objective": "each measure its own"}
+    found = frugal.attrs | {
+        "pass": "metrics",
+        "objective": "each measure its own",
+        "workload": str(frugal["workload"].values[0]),
+        "slo": str(frugal["slo"].values[0]),
+    }
     return xr.Dataset(data, coords=coords, attrs=found)
 
 

@@ -42,8 +42,8 @@ class Objective:
     vintage: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in OBJECTIVES:
-            raise unknown_name("objective", self.name, OBJECTIVES)
+        if not isinstance(self.name, str) or self.name not in OBJECTIVES:
+            raise unknown_name("objective", str(self.name), OBJECTIVES)
         check(self.boundary, self.basis, 1.0, self.vintage)
         if self.vintage is not None and self.boundary != "facility":
             raise InputError(

@@ -46,10 +46,25 @@ def pairs(
     `asked_recipe` where pairs name one. Raises InputError naming the file, the key and the fix.
     """
     asked = _given(study) | {key: value for key, value in keys.items() if value is not None}
+    try:
+        return _evaluated(asked, progress)
+    except InputError as error:
+        if isinstance(study, str | PathLike) and not str(error).startswith(str(study)):
+            raise InputError(f"{study}: {error}") from None
+        raise
+
+
+def _evaluated(asked: Mapping[str, Any], progress: Callable[[int, int], None] | None) -> xr.Dataset:
     for key in asked:
         if key not in KEYS:
             raise unknown_name("key of a study", str(key), KEYS)
     listed = _pairs(asked)
+    seen: set[tuple[str, str, str]] = set()
+    for n, (model, system, recipe) in enumerate(listed, start=1):
+        same = str(_key(model)), str(system), str(_key(recipe))
+        if same in seen:
+            raise InputError(f"pairs: number {n}, {same[0]} on {same[1]}, stands there before; leave it out")
+        seen.add(same)
     options = {key: asked[key] for key in KEYS[6:] if key in asked}
     if "workloads" not in asked:
         raise InputError("workloads: none given; give one or a list, e.g. 8k/1k")
@@ -79,9 +94,7 @@ def _labelled(joined: xr.Dataset, listed: list[tuple[Any, Any, Any]], parts: lis
     """Coordinates that say which pair is which, and provenance of all parts."""
     models = np.array([axes.label(Model.load(model)) for model, _, _ in listed], dtype=object)
     systems = np.array([axes.label(System.load(system)) for _, system, _ in listed], dtype=object)
-    dropped = [
-        name for name in ("model", "pair", "system_name", "system_accelerators", "power_unknown") if name in joined
-    ]
+    dropped = [name for name in ("model", "pair", "system_name", "system_accelerators") if name in joined]
     found = joined.drop_vars(dropped)
     coords: dict[str, Any] = {"model": ("pair", models), "system": ("pair", systems)}
     if any(recipe is not None for _, _, recipe in listed):
@@ -89,7 +102,7 @@ def _labelled(joined: xr.Dataset, listed: list[tuple[Any, Any, Any]], parts: lis
         coords["asked_recipe"] = ("pair", named, {"long_name": "recipe that the pair names"})
     found = found.assign_coords(coords).set_coords([name for name in ("isl", "osl", "mean_context") if name in found])
     limits = [name for name in found.data_vars if str(name).startswith("slo_")]
-    found = found.set_coords(limits)
+    found = found.set_coords([*limits, "power_unknown"])
     for name in ("isl", "osl", "mean_context", *limits):  # the same for all pairs
         if "pair" in found[name].dims:
             found = found.assign_coords({name: found[name].isel(pair=0, drop=True)})
@@ -117,7 +130,7 @@ def _given(study: Mapping[str, Any] | str | PathLike[str] | None) -> dict[str, A
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     except NotYaml as error:
-        raise InputError(f"{path}:{error.finding.line}: {error.finding}") from None
+        raise InputError(str(error.finding.at(str(path), error.finding.line))) from None
 
 
 def _csv(path: Path) -> list[dict[str, str]]:

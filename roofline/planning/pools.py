@@ -32,26 +32,30 @@ def in_pools(chooser: Chooser, mode: str, system: int, workload: int, slo: int) 
 
     terms = terms_of(chooser, workload, slo)
     decoders: list[tuple[Pools, Apart | None]] = []
-    refused = Choice(limit=int(Limit.ACCELERATORS))
+    refused = undecoded = Choice(limit=int(Limit.ACCELERATORS))
     if mode == "attention_ffn":
         for one in decode_apart(chooser, system, workload, slo, terms):
             if isinstance(one, Choice):
-                refused = nearer(refused, one)
+                undecoded = nearer(undecoded, one)
             else:
                 decoders.append(one)
     else:
         pools = pools_of(chooser.space, chooser.found, DECODE_POOL, system, workload, slo)
         if pools is None:
             mine = np.flatnonzero(chooser.space.system == system)
-            return chooser.none(chooser.found, mine, DECODE_POOL, system, workload, slo)
-        decoders.append((pools, None))
+            undecoded = chooser.none(chooser.found, mine, DECODE_POOL, system, workload, slo)
+        else:
+            decoders.append((pools, None))
     best: tuple[Pair, Space, dict[str, Any], Pools, int, Pools, Apart | None] | None = None
     for space, found, side in _prompt_sides(chooser, system):
         prefill = pools_of(space, found, PREFILL_POOL, side, workload, slo)
         if prefill is None:
             mine = np.flatnonzero(space.system == side)
-            refused = nearer(refused, chooser.none(found, mine, PREFILL_POOL, system, workload, slo))
+            unprompted = chooser.none(found, mine, PREFILL_POOL, system, workload, slo)
+            refused = nearer(refused, unprompted if decoders else farther(undecoded, unprompted))
             continue
+        if not decoders:
+            refused = nearer(refused, undecoded)
         for decode, apart in decoders:
             pair = match(prefill, decode, terms)
             if pair is None:
@@ -68,6 +72,13 @@ def nearer(one: Choice, other: Choice) -> Choice:
     if one.missed or other.missed:
         return min((x for x in (one, other) if x.missed), key=lambda x: x.factor)
     return other if one.limit == int(Limit.ACCELERATORS) else one
+
+
+def farther(one: Choice, other: Choice) -> Choice:
+    """Of the reasons why neither pool of a pair is there the one that holds for both: a pair misses by its worse."""
+    if not (one.missed and other.missed):
+        return other if one.missed else one
+    return max((one, other), key=lambda x: x.factor)
 
 
 def pools_of(space: Space, found: dict[str, Any], number: int, system: int, workload: int, slo: int) -> Pools | None:

@@ -118,8 +118,10 @@ def _limit(ax: Axes, tpot_s: float) -> tuple[list[Any], Any]:
         said, (least, 1.0), xytext=(-4, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
         rotation=90, ha="right", va="top", fontsize=9, color=QUIET,
     )  # fmt: skip
-    up = np.linspace(ax.bbox.y0, ax.bbox.y1, 200)
-    return [text.get_window_extent()], np.stack([np.full(200, ax.transData.transform((least, 1.0))[0]), up], axis=1)
+    box, up = text.get_window_extent(), np.linspace(ax.bbox.y0, ax.bbox.y1, 200)
+    line = np.stack([np.full(200, ax.transData.transform((least, 1.0))[0]), up], axis=1)
+    beside = np.stack([np.full(50, 0.5 * (box.x0 + box.x1)), np.linspace(box.y0, box.y1, 50)], axis=1)
+    return [box], np.concatenate([line, beside])
 
 
 def chosen(rows: Sequence[Row]) -> list[Row]:

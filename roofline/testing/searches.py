@@ -56,7 +56,7 @@ class Question:
 
     arrays : arguments of `search_grid` by name; `contexts` as [workload, node], `prompt_ends` as [chunk, workload,
     end].   captured : batches of a rank that a step is padded to, of which `padded` is made.   power : fields of
-    layout.POWER, the same around every machine.   price : alpha, beta of (25).
+    layout.POWER, the same around every machine but that each idles at its own idle_w.   price : alpha, beta of (25).
     """
 
     arrays: dict[str, Array]
@@ -125,7 +125,7 @@ def run_search(
     out = search_grid(
         *records.arguments(),
         **arrays,
-        powers=as_array([question.power] * machines.size, POWER),
+        powers=as_array([question.power | {"idle_w": float(watts)} for watts in machines["idle_w"]], POWER),
         links=machines["out_bytes_per_s"] * machines["eta_out"],
         prices=np.tile(question.price, (machines.size, 1)),
         modes=np.isin(np.arange(MODES), list(modes)).astype(np.int64),

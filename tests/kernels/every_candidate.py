@@ -122,6 +122,7 @@ class Oracle:
             return min_gpus_cost(found, group, facts[W_LOAD])
         points = int(power["psu_points"])
         around = power | {name: power[name][:points] for name in ("psu_load", "psu_efficiency")}
+        around["idle_w"] = self.setup.machine["idle_w"]
         boundary = "facility" if power["boundary"] else "accelerator"
         alpha, beta = self.question.price
         return cost(found, facts[W_OSL], group, around, boundary, facts[W_DUTY], alpha, beta)

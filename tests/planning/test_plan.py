@@ -217,11 +217,13 @@ def test_the_choice_is_that_of_brute_force(name: str, slo: str) -> None:
             least.append(pair)
         else:
             assert found["mode"] == ""
+            missed_by_pools(checked, found)
         found = checked.plan(objective, (STATIC, DISAGGREGATED, AGGREGATED))
         if least:
             assert checked.cost(found, objective) == pytest.approx(min(least), rel=1e-12)
         else:
             assert found["mode"] == ""
+            assert found["nearest_factor"] > 1.0
 
 
 def missed(checked: Checked, found: Plain, mode: str) -> None:
@@ -233,6 +235,22 @@ def missed(checked: Checked, found: Plain, mode: str) -> None:
     assert math.isnan(found["tokens_per_mwh"])
     assert found["nearest_factor"] == pytest.approx(near[0], rel=RTOL)
     assert found["nearest_miss"] == near[1]
+
+
+def missed_by_pools(checked: Checked, found: Plain) -> None:
+    """A pair is as far from its limits as the worse of its pools."""
+    near = []
+    for kind in (PREFILL, DECODE):
+        one = nearest([one for replica in checked.replicas for one in replica.candidates[kind]], checked.slo)
+        assert one is not None
+        near.append(one)
+    factor, limit = max(near)
+    if factor > 1.0:
+        assert found["nearest_factor"] == pytest.approx(factor, rel=RTOL)
+        assert found["nearest_miss"] == limit
+    else:  # each by itself is within the latency that both together miss
+        assert found["nearest_miss"] == "latency"
+        assert found["nearest_factor"] > 1.0
 
 
 RNG = np.random.default_rng(0)
