@@ -188,7 +188,7 @@ def try_static(kept, i, on, asked, w, b, g, step_s, step_w, prompt, own_s):
 def try_prefill_pool(kept, i, on, asked, w, b, c, prompt, own_s, hand_over_s, flights):
     """A pool that only computes prompts, b at once on a rank, at the highest load that is in time: equation (24).
 
-    A higher load costs less and makes requests wait longer; where none is in time, the lowest is the nearest.
+    A higher load costs less. Requests wait longer at it, but less long for those that they are computed with.
     """
     batch = on.deployment.dp * b
     time, peak, moved = prompt
@@ -198,18 +198,20 @@ def try_prefill_pool(kept, i, on, asked, w, b, c, prompt, own_s, hand_over_s, fl
     spread = 1.0 + asked.facts[w, W_CV2] / batch
     known_s = asked.stack[2] + first_s + hand_over_s
     for s in range(asked.limits.shape[0]):
-        longest = min(asked.limits[s, 0], asked.limits[s, 2])
+        longest, ttft, chosen = min(asked.limits[s, 0], asked.limits[s, 2]), np.inf, 0
         for u in range(asked.loads.size - 1, -1, -1):
             load = asked.loads[u]
-            rate = load * batch / first_s
             queue_s = first_s * spread / (2.0 * (1.0 - load))  # W over u
             wait_s = queue_s * max(0.0, math.log(load / (1.0 - asked.quants[w, s, 0])))
-            ttft = known_s + (batch - 1.0) / (2.0 * rate) + wait_s
-            if ttft <= longest or u == 0:
-                watts = load * busy_w + (1.0 - load) * on.machine.idle_w
-                cost = token_cost(on, asked, w, rate, watts)
-                offer(
-                    kept, i, PREFILL_POOL, w, s, asked.limits, ttft, 0.0, ttft, rate, watts, 1.0 * batch, cost, b, c,
-                    0, u,
-                )  # fmt: skip
+            late = known_s + (batch - 1.0) / (2.0 * (load * batch / first_s)) + wait_s
+            if late < ttft:
+                ttft, chosen = late, u
+            if late <= longest:
+                ttft, chosen = late, u
                 break
+        load = asked.loads[chosen]
+        rate, watts = load * batch / first_s, load * busy_w + (1.0 - load) * on.machine.idle_w
+        cost = token_cost(on, asked, w, rate, watts)
+        offer(
+            kept, i, PREFILL_POOL, w, s, asked.limits, ttft, 0.0, ttft, rate, watts, 1.0 * batch, cost, b, c, 0, chosen
+        )

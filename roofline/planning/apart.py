@@ -152,7 +152,9 @@ def _cost(halves: tuple[Half, ...], rate: Floats, terms: Terms, osl: float) -> F
     """Cost of an output token (25), float64[n]."""
     size = np.sum([half.group for half in halves], axis=0)
     if terms.load > 0.0:
-        found: Floats = size * (np.ceil(terms.load / rate) + 1e-6 * terms.load / rate)
+        from roofline.kernels.reduce import TIE_SHARE
+
+        found: Floats = size * (np.ceil(terms.load / rate) + TIE_SHARE * terms.load / rate)
         return found
     cost: Floats = terms.alpha * size / (rate * osl)
     if terms.beta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from roofline.layout import Limit
 from roofline.planning.pools import in_pools
 from roofline.rack.best import nearest_reason
 from roofline.rack.energy import JOULES_PER_MWH, PowerFacts
-from roofline.serving.slo import LIMITS
+from roofline.serving.slo import LIMITS, SLO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MODES = ("aggregated", "static", "disaggregated", "attention_ffn")
 """Ways to serve, in the order in which ties are settled."""
+
+SPLITS = tuple(share / 16 for share in range(1, 16))
+"""Shares of a limit of latency that the time to first token may take, where two pools share it."""
 
 
 @dataclass
@@ -69,7 +72,17 @@ class Chooser:
         numbers = {"aggregated": (kind.AGGREGATED,), "static": (kind.STATIC,)}
         wanted = [number for mode in modes for number in numbers.get(mode, (kind.PREFILL_POOL, kind.DECODE_POOL))]
         self.feed_forward = feed_forward
-        self.found = space.search(question, objective, wanted, most_points=most_points, parallel=parallel)
+        pools = [number for number in wanted if number in (kind.PREFILL_POOL, kind.DECODE_POOL)]
+        self.exact = most_accelerators is not None  # the cheapest pool by itself may leave no room for the other
+        at_once = [number for number in wanted if number not in pools] if self.exact else wanted
+        self.found = space.search(question, objective, at_once, most_points=most_points, parallel=parallel)
+        if self.exact and pools:
+            apart = space.search(question, objective, pools, most_points=most_points, prune=False, parallel=parallel)
+            for key in ("best", "near", "at", "points", "filled"):
+                self.found[key][:, pools] = apart[key][:, pools]
+            self.found["count"] += apart["count"]
+            self.found["limit"] = np.where(apart["limit"] == 0, 0, self.found["limit"])
+        self.within: dict[tuple[int, int], Chooser] = {}
         self.facts = [PowerFacts.of(system) for system in space.systems]
         self.prompts = prompts
         self.elsewhere: dict[float, dict[str, Any]] = {}
@@ -79,6 +92,7 @@ class Chooser:
     def candidates(self) -> int:
         """Candidates tried, those of pools included, pairs of pools not."""
         others = sum(int(found["count"][:, 1].sum()) for found in self.elsewhere.values())
+        others += sum(inner.candidates for inner in self.within.values())
         return int(self.found["count"][:, 1].sum()) + others
 
     def choose(self, system: int, workload: int, slo: int) -> Choice:
@@ -95,8 +109,40 @@ class Chooser:
         from roofline.kernels import candidates as kind
 
         if mode in ("disaggregated", "attention_ffn"):
+            if self.question.slos[slo].latency_s < np.inf:
+                return self._within_latency(mode, system, workload, slo)
             return in_pools(self, mode, system, workload, slo)
         return self._single(mode, kind.AGGREGATED if mode == "aggregated" else kind.STATIC, system, workload, slo)
+
+    def _within_latency(self, mode: str, system: int, workload: int, slo: int) -> Choice:
+        """The best of two pools that share a limit of latency in any of `SPLITS` ways."""
+        if (workload, slo) not in self.within:
+            limits, asked = self.question.slos[slo], self.question.workloads[workload]
+            percent = {limit: limits.percentile_of(limit) for limit in LIMITS}
+            after = self.question.steps[workload, 0, 0].osl_at[percent["latency"]] - 1.0
+            parts = [
+                SLO(
+                    min(limits.ttft_s, share * limits.latency_s),
+                    min(limits.tpot_s, (1.0 - share) * limits.latency_s / after) if after > 0.0 else limits.tpot_s,
+                    percentile=percent,
+                )
+                for share in SPLITS
+            ]
+            pools = tuple(one for one in self.modes if one in ("disaggregated", "attention_ffn"))
+            self.within[workload, slo] = Chooser(
+                self.space, replace(self.question, workloads=(asked,), slos=tuple(parts)), self.objective, pools,
+                self.prompts, self.most_accelerators, self.feed_forward, parallel=self.parallel,
+            )  # fmt: skip
+        inner = self.within[workload, slo]
+        found = [in_pools(inner, mode, system, 0, row) for row in range(len(SPLITS))]
+        best = min(found, key=lambda one: one.cost)
+        missed = [row for row, one in enumerate(found) if one.missed]
+        if np.isfinite(best.cost) or not missed:
+            return best
+        row = min(missed, key=lambda at: found[at].factor)
+        part, whole, name = inner.question.slos[row], self.question.slos[slo], found[row].missed
+        shared = getattr(part, f"{name}_s") < getattr(whole, f"{name}_s")
+        return replace(found[row], missed="latency" if shared else name)
 
     def _single(self, mode: str, number: int, system: int, workload: int, slo: int) -> Choice:
         from roofline.kernels.reduce import F_COST
@@ -118,6 +164,7 @@ class Chooser:
             if near[at, 0] > 1.0:
                 missed = LIMITS[int(near[at, 1])]
                 return Choice(factor=float(near[at, 0]), missed=missed)
+            return Choice(limit=int(Limit.ACCELERATORS))  # there is one, of more than a unit may have
         limits = found["limit"][mine]
         if (limits == 0).any():  # something runs, and is no candidate
             if number == PREFILL_POOL and not found["count"][mine, 0].any():

@@ -193,7 +193,7 @@ def _pairs(chooser: Chooser, system: int) -> list[Choice]:
     from roofline.kernels.candidates import DECODE_POOL, PREFILL_POOL
 
     space = chooser.space
-    prefill = pools_of(space, chooser.found, PREFILL_POOL, system, 0, 0)
+    prefill = pools_of(chooser, space, chooser.found, PREFILL_POOL, system, 0, 0)
     if prefill is None:
         return []
     terms, found = terms_of(chooser, 0, 0), []

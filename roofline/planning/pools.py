@@ -40,7 +40,7 @@ def in_pools(chooser: Chooser, mode: str, system: int, workload: int, slo: int) 
             else:
                 decoders.append(one)
     else:
-        pools = pools_of(chooser.space, chooser.found, DECODE_POOL, system, workload, slo)
+        pools = pools_of(chooser, chooser.space, chooser.found, DECODE_POOL, system, workload, slo)
         if pools is None:
             mine = np.flatnonzero(chooser.space.system == system)
             undecoded = chooser.none(chooser.found, mine, DECODE_POOL, system, workload, slo)
@@ -48,7 +48,7 @@ def in_pools(chooser: Chooser, mode: str, system: int, workload: int, slo: int) 
             decoders.append((pools, None))
     best: tuple[Pair, Space, dict[str, Any], Pools, int, Pools, Apart | None] | None = None
     for space, found, side in _prompt_sides(chooser, system):
-        prefill = pools_of(space, found, PREFILL_POOL, side, workload, slo)
+        prefill = pools_of(chooser, space, found, PREFILL_POOL, side, workload, slo)
         if prefill is None:
             mine = np.flatnonzero(space.system == side)
             unprompted = chooser.none(found, mine, PREFILL_POOL, system, workload, slo)
@@ -81,19 +81,29 @@ def farther(one: Choice, other: Choice) -> Choice:
     return max((one, other), key=lambda x: x.factor)
 
 
-def pools_of(space: Space, found: dict[str, Any], number: int, system: int, workload: int, slo: int) -> Pools | None:
-    """Pools of a system within the limits that cost little more than the cheapest, one a deployment; None for none."""
+def pools_of(
+    chooser: Chooser, space: Space, found: dict[str, Any], number: int, system: int, workload: int, slo: int
+) -> Pools | None:
+    """Pools of a system within the limits that cost little more than the cheapest, one a deployment; None for none.
+
+    Where a unit may not exceed a number of accelerators, all that leave room for another pool.
+    """
     from roofline.kernels import reduce as of
     from roofline.kernels.bounds import POOL_SLACK
     from roofline.kernels.candidates import PREFILL_POOL
 
     best = found["best"][:, number, workload, slo]
-    kept = np.flatnonzero((space.system == system) & np.isfinite(best[:, of.F_COST]))
+    fits = (space.system == system) & np.isfinite(best[:, of.F_COST])
+    if chooser.most_accelerators is not None:
+        fits &= space.group < chooser.most_accelerators
+    kept = np.flatnonzero(fits)
     if not kept.size:
         return None
     half = half_of(space, system, kept, best[kept, of.F_WATTS])
     first_s = best[kept, of.F_TTFT if number == PREFILL_POOL else of.F_TPOT]
-    return Pools(best[kept, of.F_COST], best[kept, of.F_RATE], first_s, kept, (half,)).cheapest(POOL_SLACK)
+    return Pools(best[kept, of.F_COST], best[kept, of.F_RATE], first_s, kept, (half,)).cheapest(
+        np.inf if chooser.exact else POOL_SLACK
+    )
 
 
 def half_of(space: Space, system: int, configs: NDArray[np.int64], watts: Floats) -> Half:
@@ -133,7 +143,12 @@ def _prompt_sides(chooser: Chooser, system: int) -> list[tuple[Space, dict[str, 
     if link not in chooser.elsewhere:
         links = np.minimum(chooser.prompts.links, link)  # the hand-over is at the slower side's rate
         chooser.elsewhere[link] = chooser.prompts.search(
-            chooser.question, chooser.objective, [PREFILL_POOL], links, parallel=chooser.parallel
+            chooser.question,
+            chooser.objective,
+            [PREFILL_POOL],
+            links,
+            prune=not chooser.exact,
+            parallel=chooser.parallel,
         )
     return sides + [(chooser.prompts, chooser.elsewhere[link], s) for s in range(len(chooser.prompts.systems))]
 

@@ -111,6 +111,7 @@ class Space:
         modes: Sequence[int],
         links: Floats | None = None,
         most_points: int = 0,
+        prune: bool = True,
         parallel: bool = True,
     ) -> dict[str, Any]:
         """What `kernels.plan.search_grid` finds of each configuration.
@@ -129,7 +130,7 @@ class Space:
             prices=objective.prices(self.systems),
             modes=wanted,
             most_points=most_points,
-            prune=True,
+            prune=prune,
             parallel=parallel,
             **question.arrays(),
         )

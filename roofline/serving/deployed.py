@@ -49,16 +49,19 @@ class Deployed:
 def mean_context(requests: Requests) -> float:
     """Mean context of a decoded token: E[ O (I + (O + 1)/2) ] / E[O], the new token included."""
     isl, osl = requests.points()
-    if isl.size == osl.size:
+    if isinstance(requests.isl, np.ndarray):  # pairs
         return float((osl * (isl + 0.5 * (osl + 1.0))).mean() / osl.mean())
     return float(isl.mean() + 0.5 * ((osl * osl).mean() / osl.mean() + 1.0))
 
 
-def chunk_contexts(requests: Requests, chunk: int) -> NDArray[np.int64]:
-    """Contexts at which chunks of a mean prompt end, at most eight of them evenly spaced; a full chunk at least."""
+def chunk_contexts(requests: Requests, chunk: int, prefix: float = 0.0) -> NDArray[np.int64]:
+    """Contexts at which chunks of a mean prompt end, at most eight of them evenly spaced; a full chunk at least.
+
+    prefix : tokens before those of `requests`, in the cache too.
+    """
     isl, _ = requests.points()
-    mean = float(isl.mean())
-    ends = np.arange(requests.cached + chunk, mean + chunk, chunk)
+    mean = float(isl.mean()) + prefix
+    ends = np.arange(requests.cached + prefix + chunk, mean + chunk, chunk)
     ends = np.minimum(ends, mean) if ends.size else np.array([mean])
     chosen = ends[np.unique(np.linspace(0, ends.size - 1, _CHUNK_CONTEXTS).round().astype(int))]
     found: NDArray[np.int64] = np.maximum(np.round(chosen), chunk).astype(np.int64)
@@ -66,13 +69,21 @@ def chunk_contexts(requests: Requests, chunk: int) -> NDArray[np.int64]:
 
 
 def deployed(
-    grid: Grid, records: Records, config: int, requests: Requests, stack: Stack, chunk: int, slots: int | None
+    grid: Grid,
+    records: Records,
+    config: int,
+    requests: Requests,
+    stack: Stack,
+    chunk: int,
+    slots: int | None,
+    prefix: float = 0.0,
 ) -> Deployed | int:
     """One configuration of a grid as a replica, or the `layout.Limit` why it cannot be one.
 
     records : of the grid.   config : its number among them.
     slots : most sequences of the replica at once, shared evenly by its attention ranks, whole ones and one at least
         each; None: as many as memory holds at ISL + OSL each (their means), up to MOST_SLOTS a rank.
+    prefix : tokens of a mean prompt before those of `requests`, in the prefix cache: read and held, not computed.
     """
     from roofline.kernels.capacity import largest_batches
     from roofline.kernels.mixed import mixed_grid
@@ -82,9 +93,9 @@ def deployed(
     one = records[-1][config : config + 1]
     cell = (records[0], records[1], records[2], records[3], records[4], one)
     isl, osl = requests.points()
-    context = max(1, round(mean_context(requests)))
-    reserved = round(float(isl.mean() + osl.mean()))
-    ahead = chunk_contexts(requests, chunk)
+    context = max(1, round(mean_context(requests) + prefix))
+    reserved = round(float(isl.mean() + osl.mean()) + prefix)
+    ahead = chunk_contexts(requests, chunk, prefix)
 
     _, pp, ranks, *_ = grid.deployments.rows[int(one[0]["deployment"])]
     held = int(largest_batches(*cell, np.array([reserved]))[0, 0])

@@ -103,8 +103,10 @@ def serve(
     values = {key: np.full(shape, np.nan) for key in about}
     limit, reason = np.zeros(shape, dtype=np.int8), np.full(shape, "", dtype=object)
     groups, records = grid.deployments.accelerators, grid.records()
+    # With a cached share, `requests` has what is computed of a prompt alone.
+    prefix = asked.mean_isl - float(requests.points()[0].mean()) if asked.cached_share else 0.0
     for config, at in enumerate(np.ndindex(grid.shape)):
-        replica = deployed(grid, records, config, requests, sheet, size, most)
+        replica = deployed(grid, records, config, requests, sheet, size, most, prefix)
         if isinstance(replica, int):
             limit[at] = replica
             continue

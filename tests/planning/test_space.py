@@ -1,4 +1,4 @@
-"""All configurations of a model: which there are, how they stand in records, and the best that a pruned search finds."""
+"""All configurations of a model: which there are, how they stand in records, what a pruned search finds."""
 
 from __future__ import annotations
 
