@@ -156,7 +156,7 @@ def _binds(row: Row) -> str:
 
 
 def _searched(attrs: Mapping[str, Any]) -> str:
-    parts = [f"{int(attrs['candidates'])} candidates tried" if "candidates" in attrs else ""]
+    parts = [f"{int(attrs['candidates']):,} candidates decided" if "candidates" in attrs else ""]
     parts += [f"objective {attrs['objective']}" if "objective" in attrs else ""]
     parts += [f"stack {attrs['stack']}" if "stack" in attrs else ""]
     parts += [f"duty {attrs['duty']}" if attrs.get("duty", "1").strip("1, ") else ""]

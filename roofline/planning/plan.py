@@ -81,7 +81,8 @@ def plan(
     Returns a Dataset with dims (model, system, workload, slo): the figures of the choice, its deployment, batch and
     pools. Where nothing meets the SLO it is NaN, `nearest_miss` names the limit that the nearest candidate misses and
     `nearest_factor` by how much; where nothing runs `limit` says why. Fidelity `serving`. tokens/MWh and J/token count
-    OUTPUT tokens; input and total rates are variables of their own. Attribute `candidates`: how many were tried.
+    OUTPUT tokens; input and total rates are variables of their own. Attribute `candidates`: how many were decided, by
+    evaluation or by a bound.
     Raises `InputError` for bad input. Equations: section 13 of docs/equations.md.
     """
     asked = question(

@@ -54,7 +54,7 @@ def test_the_table_says_what_serves_and_the_command_takes_it_apart(cli: Run) -> 
     assert row["mode"] == "disaggregated"
     first = f"{row['prefill_replicas']:.0f}x {row['prefill_deployment']}"
     pools = f"{first} + {row['decode_replicas']:.0f}x {row['deployment']}"
-    for words in (pools, "model llama-3.1-8b", "slo ttft 2 s, tpot 0.02 s", "boundary facility", "candidates tried"):
+    for words in (pools, "model llama-3.1-8b", "slo ttft 2 s, tpot 0.02 s", "boundary facility", "candidates decided"):
         assert words in table.stdout
     line = next(line for line in table.stdout.splitlines() if line.startswith("take it apart: "))
     program, *words = shlex.split(line.removeprefix("take it apart: "))

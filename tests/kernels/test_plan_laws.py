@@ -76,7 +76,7 @@ def test_looser_limits_never_cost(
 @pytest.mark.parametrize("axis", "bcgun")
 @given(SETUPS, questions(drafts=st.sampled_from([[0, 1], [0, 1, 3]])), SHARES, st.data())
 def test_more_to_choose_from_never_costs(
-    reach: Reach, setup: Setup, question: Question, shares: list[list[float]], axis: str, data: st.DataObject
+    reach: Reach, axis: str, setup: Setup, question: Question, shares: list[list[float]], data: st.DataObject
 ) -> None:
     """More batches (up to the same largest), chunks, drafts, loads, prompts at once."""
     name = {"b": "batches", "c": "chunks", "g": "drafts", "u": "loads", "n": "at_once"}[axis]
