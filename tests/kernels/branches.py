@@ -14,9 +14,6 @@ from roofline.testing.records import Setup
 PATIENT = settings(max_examples=4 * settings.default.max_examples)
 """For tests that must reach what few examples go through: what is drawn differs with every change of source."""
 
-THOROUGH = settings(max_examples=2 * settings.default.max_examples)
-"""The same where an example is dear."""
-
 ATTENTIONS = {
     "window": (gqa(windowed()), ["windowed"]),
     "chunk": (gqa(chunked()), ["chunked"]),

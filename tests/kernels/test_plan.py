@@ -17,7 +17,7 @@ from roofline.layout import Limit
 from roofline.testing.records import Array, Setup
 from roofline.testing.searches import Found, Question, powers, questions, run_search
 from roofline.testing.strategies import models, setups, tori, wild_setups
-from tests.kernels.branches import ATTENTIONS, THOROUGH, branches_of
+from tests.kernels.branches import ATTENTIONS, PATIENT, branches_of
 from tests.kernels.every_candidate import (
     MODE_NAMES,
     Candidate,
@@ -176,7 +176,7 @@ NEAREST = tuple(f"{name}: nearest" for name in EVERY_MODE)
 
 
 @pytest.mark.reaches(*EVERY_MODE, *NEAREST, "frontier", "undisclosed TDP", "drafts", "drafts in a pipeline", "linear")
-@THOROUGH
+@PATIENT
 @given(setups(fidelity="kernel"), METERED, SHARES)
 def test_the_best_is_that_of_all_candidates(
     reach: Reach, setup: Setup, question: Question, shares: list[list[float]]
@@ -201,8 +201,8 @@ def test_the_best_on_a_torus_is_that_of_all(reach: Reach, setup: Setup, question
     agree([setup], question, reach)
 
 
-@pytest.mark.reaches("MEMORY", *EVERY_MODE, "exactly at the limit", "one workload alone")
-@THOROUGH
+@pytest.mark.reaches("MEMORY")
+@PATIENT
 @given(setups(fidelity="kernel"), METERED, SHARES, st.data())
 def test_memory_is_filled_to_the_last_sequence(
     reach: Reach, setup: Setup, question: Question, shares: list[list[float]], data: st.DataObject
@@ -228,7 +228,7 @@ def test_memory_is_filled_to_the_last_sequence(
 
 
 @pytest.mark.reaches("HEADS", "EXPERTS", "MATH_TYPE", "LAYERS")
-@THOROUGH
+@PATIENT
 @given(wild_setups(), METERED)
 def test_what_cannot_be_deployed_is_named(reach: Reach, setup: Setup, question: Question) -> None:
     in_series = None if setup.kit is None else setup.kit | {"bound": 0}

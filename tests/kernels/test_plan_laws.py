@@ -35,7 +35,7 @@ from roofline.testing.records import PARTS, Array, Records, Setup, pack
 from roofline.testing.runs import run_decode, run_mixed
 from roofline.testing.searches import Found, Question, powers, questions, run_search, same_choice
 from roofline.testing.strategies import deployments, models, setups
-from tests.kernels.branches import THOROUGH
+from tests.kernels.branches import PATIENT
 from tests.kernels.test_plan import SHARES, limited
 
 Reach = Callable[[str], None]
@@ -134,7 +134,7 @@ def faster_peak(setup: Setup, k: float) -> Setup:
 
 
 @pytest.mark.reaches("bandwidth", "peak", "link", "cost")
-@THOROUGH
+@PATIENT
 @given(SETUPS, questions(nodes=1), SHARES, st.sampled_from(["bandwidth", "peak", "link"]), st.floats(1.0, 20.0))
 def test_a_faster_part_never_costs_accelerators(
     reach: Reach, setup: Setup, question: Question, shares: list[list[float]], what: str, k: float
@@ -183,7 +183,7 @@ def test_drafts_that_are_never_kept_never_pay(reach: Reach, setup: Setup, questi
 
 
 @pytest.mark.reaches("frontier", "thinned")
-@THOROUGH
+@PATIENT
 @given(SETUPS, questions(), st.integers(1, 4))
 def test_a_frontier_stands_and_its_end_is_the_best(reach: Reach, setup: Setup, question: Question, few: int) -> None:
     """However few points are kept, the quickest and the cheapest are among them, and the best is found as without."""
@@ -260,7 +260,7 @@ CHOSEN_TOGETHER = ([AGGREGATED, STATIC], [PREFILL_POOL], [DECODE_POOL])
 
 
 @pytest.mark.reaches("fewer", *(str(modes[0]) for modes in CHOSEN_TOGETHER))
-@THOROUGH
+@PATIENT
 @given(fleets(), questions(), SHARES, st.booleans())
 def test_what_is_left_out_is_not_the_best(
     reach: Reach, records: Records, question: Question, shares: list[list[float]], parallel: bool
