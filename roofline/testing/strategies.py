@@ -240,7 +240,7 @@ def setups(
     return idealised(setup) if ideal else setup
 
 
-CELL_LIMITS = [limit for limit in Limit if limit != Limit.POWER]
+CELL_LIMITS = [limit for limit in Limit if limit not in (Limit.POWER, Limit.LINK)]
 """Limits a cell can meet by itself; POWER is one of choices between cells."""
 
 
