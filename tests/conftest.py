@@ -7,7 +7,9 @@ whose examples reached its branch fails: other versions of hypothesis draw other
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, event, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+import bench
+import roofline
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -32,6 +37,13 @@ settings.register_profile(
 settings.register_profile("nojit", parent=settings.get_profile("dev"), max_examples=3, derandomize=True, database=None)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "")
 settings.load_profile(PROFILE or "ci")
+
+# Hypothesis also draws constants that it reads in the modules imported so far: all of them, before the first example,
+# or a law's examples would depend on which tests ran before it in the same process.
+for package in (roofline, bench):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 _reached: Counter[str] = Counter()
 

@@ -96,7 +96,7 @@ def test_lengths_must_hold_what_is_computed() -> None:
     "values",
     [[1, 2, 4], (1, 2, 4), range(1, 5), np.array([1, 2, 4]), np.array([1.0, 4.0]), {1: 0}.keys(), iter([4, 1]), 7,
      7.0, np.int32(7), np.array(7), [np.int64(3), 4.0], 1 << 40],
-    ids=repr,
+    ids=lambda values: type(values).__name__,
 )  # fmt: skip
 def test_whole_numbers_of_any_make_are_taken(values: Any) -> None:
     axis = axes.counts("batch", values)

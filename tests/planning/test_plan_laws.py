@@ -145,7 +145,7 @@ def test_more_to_choose_from_never_costs(reach: Reach, what: str, data: st.DataO
         reach("met")
 
 
-@pytest.mark.reaches("aggregated", "disaggregated")
+@pytest.mark.reaches("aggregated")
 @settings(max_examples=40)
 @given(asked(modes=st.just(MODES), latency=True), st.sampled_from([1.0, 1.0, 0.1]), st.booleans())
 def test_all_modes_are_as_good_as_the_best_of_them(reach: Reach, given_plan: Plain, tighter: float, late: bool) -> None:
