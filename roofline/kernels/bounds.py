@@ -22,6 +22,8 @@ from roofline.kernels.candidates import (
     pass_shape,
 )
 from roofline.kernels.memory import work_bytes
+from roofline.kernels.passes import P_CORE, P_DRAFTS, P_STAGE
+from roofline.kernels.power import draw
 from roofline.kernels.reduce import TIE_SHARE
 
 _NO_CHUNK = np.int64(0)
@@ -40,11 +42,13 @@ class Batches(NamedTuple):
     """What is known of the batches of one configuration with some drafts, by workload.
 
     most : int64[workloads]   that memory holds.   reserved : float64[workloads]   bytes of a sequence on a rank.
-    first : float64[workloads, chunks]   pass of one sequence with a chunk [s], 0 where unknown.
+    first : float64[workloads, chunks]   pass of one sequence with a chunk [s], 0 where unknown; as `apart`.
     prompt : float64[workloads]   of a replica that a prompt of a static batch takes at least [s], 0 where unknown.
-    at_first : float64[octaves + 1, workloads, 2]   time and draw of the step of each octave's first batch, and scratch.
+    at_first : float64[octaves + 1, workloads, 3]   time and draw of the step of each octave's first batch, and its pass
+        as `apart`; the last row is scratch.
     closed : bool[octaves + 1, workloads, chunks + 1]   whether every TTFT is over its limit there, and so above; in the
         last column without chunks.   listed : int64[...]   batches to try.
+    tried : bool[octaves + 1]   whether the first batch of an octave was.
     """
 
     most: np.ndarray
@@ -54,6 +58,7 @@ class Batches(NamedTuple):
     at_first: np.ndarray
     closed: np.ndarray
     listed: np.ndarray
+    tried: np.ndarray
 
 
 @kernel
@@ -96,13 +101,14 @@ def most_decoding(on, padded, free, cache, drafts):
 @kernel
 def most_with_chunk(on, asked, free, cache, w, c, g, low, high):
     """Largest batch of a rank in [low, high) with its prompts and a chunk within `free` bytes; low is, high is not."""
+    middle = high - 1  # mostly all are
     while high - low > 1:
-        middle = (low + high) // 2
         work = decode_work(on, asked.padded[middle] * on.deployment.dp, asked.drafts[g], asked.chunks[c])
         if asked.tables[w, 0, c, g, middle, T_SEQUENCES] * cache + work <= free:
             low = middle
         else:
             high = middle
+        middle = (low + high) // 2
     return low
 
 
@@ -159,59 +165,91 @@ def least_static(asked, w, g, batch):
 
 
 @folded
+def apart(passed, w, deployment):
+    """A pass [s] without the attention of what decodes, which a chunk leaves as it is; whole in a pipeline."""
+    if deployment.pp > 1:
+        return passed[w, P_STAGE]
+    return passed[w, P_STAGE] - passed[w, P_CORE] - passed[w, P_DRAFTS]
+
+
+@folded
 def least_chunk(first_s, stage_s, fill):
     """What chunks of a request add to steps, at least [s]: a pass with one is no shorter than that of one sequence.
 
-    first_s : that pass [s].   stage_s : of the pass without the chunk, at most.   fill : chunks of a request.
+    first_s : that pass [s].   stage_s : the pass without the chunk, at most, or at least where all bounds rise with it
+    (a step with a chunk is one of all steps).   Both as `apart`.   fill : chunks of a request.
     """
     return fill * max(0.0, first_s - stage_s)
 
 
 @kernel
-def least_prompts(on, asked, w, b, time_s, peak_s):
-    """Cost of an output token from below, with more prompts of a rank at once than b, which take time_s.
+def least_prompts(on, asked, w, first_s, prompt, flights, places):
+    """Cost of an output token from below, with fewer prompts at once than those that take first_s.
 
-    peak_s : time at dense peak of those b; more of them take as much each but for the balance of experts (BALANCE).
+    prompt : of `passes.prompt_pass`.   places : prompts of a rank that its micro-batches have room for. Neither time
+    nor energy of a prompt falls with fewer of them, as of a step.
     """
-    most = asked.at_once[-1]
-    least_s = max(time_s, BALANCE * peak_s * most / b)
-    each_s = least_s / (asked.loads[-1] * on.deployment.dp * most)
-    return least_cost(on, asked, w, each_s, on.machine.idle_w, 0.0)
+    share = flights / on.deployment.pp / first_s
+    busy_w = draw(on.machine, prompt[1] * share, prompt[2] / on.machine.bytes_per_s * share)
+    load, each_s = asked.loads[-1], ALMOST * first_s / (on.deployment.dp * places)
+    return least_cost(on, asked, w, each_s / load, load * busy_w + (1.0 - load) * on.machine.idle_w, 0.0)
 
 
 @folded
-def wins_between(on, asked, bars, known, w, g, e, row, lo, end):
+def wins_between(on, asked, bars, known, w, g, e, row, lo, end, above):
     """Whether batches of octave e above `lo` and below `end` may win: (with chunks, in another mode).
 
-    row : of known.at_first, the step at lo.
+    row : of known.at_first, the step at lo.   above : octave whose first batch is none of theirs smaller, and had its
+    step; -1 without. A step takes at least what one of lo sequences does, and of each sequence what a larger one does:
+    all times of a step are sums, maxima and minima of what grows no faster than the batch, and so is its energy, as
+    draw is concave in work per second. (Of a larger batch that fills its ranks and micro-batches: those it pays for.)
     """
     if known.most[w] <= lo or end - lo < 2:
         return False, False
-    step_s, step_w, dp = known.at_first[row, w, 0], known.at_first[row, w, 1], on.deployment.dp
-    each_s = asked.timing[w, g, D_STEPS] * step_s / (dp * min(end - 1, known.most[w]))
-    token_s, more_s = asked.timing[w, g, D_KAPPA] * step_s, np.inf
+    limits, modes, steps, dp = asked.limits, asked.modes, asked.timing[w, g, D_STEPS], on.deployment.dp
+    step_s, step_w, most = known.at_first[row, w, 0], known.at_first[row, w, 1], min(end - 1, known.most[w])
+    token_s, each_s = asked.timing[w, g, D_KAPPA] * step_s, steps * step_s / (dp * most)
+    stage_s = known.at_first[row, w, 2]
+    high_s, high_w, high_each_s, high_stage_s = step_s, step_w, each_s, stage_s
+    if above >= 0:
+        high_stage_s = known.at_first[above, w, 2]
+        high_s, high_w = known.at_first[above, w, 0], known.at_first[above, w, 1]
+        flights, _, sequences = pass_shape(asked.padded[1 << above] * dp, on.deployment)
+        high_each_s = ALMOST * steps * high_s / (dp * flights * sequences)
+    first_s, more_s, high_more_s = np.inf, np.inf, np.inf
     for c in range(asked.chunks.size):
         if not known.closed[e, w, c]:
-            more_s = min(more_s, least_chunk(known.first[w, c], step_s, asked.filling[w, c, C_FILL]) / dp)
-    mixed, other, limits, modes = False, False, asked.limits, asked.modes
+            first_s, fill = known.first[w, c], asked.filling[w, c, C_FILL]
+            more_s = min(more_s, least_chunk(first_s, stage_s, fill) / dp)
+            high_more_s = min(high_more_s, least_chunk(first_s, high_stage_s, fill) / dp)
+    mixed, other = False, False
     if modes[AGGREGATED] == 1 and more_s < np.inf:
         least = least_cost(on, asked, w, each_s, step_w, more_s)
         mixed = may_win(bars, limits, on.number, AGGREGATED, w, least, token_s, 1.0)
-    bound = least_cost(on, asked, w, each_s, step_w, 0.0)
+        if mixed and above >= 0:
+            least = least_cost(on, asked, w, high_each_s, high_w, high_more_s)
+            mixed = may_win(bars, limits, on.number, AGGREGATED, w, least, token_s, 1.0)
     if modes[STATIC] == 1 and not known.closed[e, w, asked.chunks.size]:
-        share = least_static(asked, w, g, lo * dp)
-        least = least_cost(on, asked, w, each_s * share, step_w, known.prompt[w])
+        share, prompt = least_static(asked, w, g, lo * dp), known.prompt[w]
+        least = least_cost(on, asked, w, each_s * share, step_w, prompt)
         other = may_win(bars, limits, on.number, STATIC, w, least, token_s, 1.0)
+        if other and above >= 0:
+            least = least_cost(on, asked, w, high_each_s * share, high_w, prompt)
+            other = may_win(bars, limits, on.number, STATIC, w, least, token_s, 1.0)
     if modes[DECODE_POOL] == 1 and not other:
-        other = may_win(bars, limits, on.number, DECODE_POOL, w, bound, token_s, POOL_SLACK)
+        least = least_cost(on, asked, w, each_s, step_w, 0.0)
+        other = may_win(bars, limits, on.number, DECODE_POOL, w, least, token_s, POOL_SLACK)
+        if other and above >= 0:
+            least = least_cost(on, asked, w, high_each_s, high_w, 0.0)
+            other = may_win(bars, limits, on.number, DECODE_POOL, w, least, token_s, POOL_SLACK)
     return mixed, other
 
 
 @kernel
-def worth(on, asked, bars, known, g, e, row, lo, end):
+def worth(on, asked, bars, known, g, e, row, lo, end, above):
     """Whether batches of octave e above `lo`, whose step is in `row` of known.at_first, and up to `end` may win."""
     for w in range(asked.facts.shape[0]):
-        mixed, other = wins_between(on, asked, bars, known, w, g, e, row, lo, end + 1)
+        mixed, other = wins_between(on, asked, bars, known, w, g, e, row, lo, end + 1, above)
         if mixed or other:
             return True
     return False
@@ -223,7 +261,7 @@ def between(on, asked, bars, known, free, g, e):
     lo = np.int64(1) << e
     opened, mixed, count = False, False, 0
     for w in range(asked.facts.shape[0]):
-        wins = wins_between(on, asked, bars, known, w, g, e, e, lo, 2 * lo)
+        wins = wins_between(on, asked, bars, known, w, g, e, e, lo, 2 * lo, e + 1 if known.tried[e + 1] else -1)
         opened, mixed = opened or wins[0] or wins[1], mixed or wins[0]
     if not opened:
         return count

@@ -185,10 +185,24 @@ def try_static(kept, i, on, asked, w, b, g, step_s, step_w, prompt, own_s):
 
 
 @kernel
-def try_prefill_pool(kept, i, on, asked, w, b, c, prompt, own_s, hand_over_s, flights):
+def load_waits(waits, quants, loads):
+    """Wait for a pool that computes prompts, over its time for some and 1 + cv^2/n: of (24), by load.
+
+    waits : float64[workloads, limits, loads]   written.
+    """
+    for w in range(waits.shape[0]):
+        for s in range(waits.shape[1]):
+            for u in range(loads.size):
+                tail = math.log(loads[u] / (1.0 - quants[w, s, 0]))
+                waits[w, s, u] = max(0.0, tail) / (2.0 * (1.0 - loads[u]))
+
+
+@kernel
+def try_prefill_pool(kept, i, on, asked, waits, w, b, c, prompt, own_s, hand_over_s, flights):
     """A pool that only computes prompts, b at once on a rank, at the highest load that is in time: equation (24).
 
     A higher load costs less. Requests wait longer at it, but less long for those that they are computed with.
+    Returns whether it is in time at the highest load, whatever the limits.
     """
     batch = on.deployment.dp * b
     time, peak, moved = prompt
@@ -196,22 +210,22 @@ def try_prefill_pool(kept, i, on, asked, w, b, c, prompt, own_s, hand_over_s, fl
     share = flights / on.deployment.pp / first_s
     busy_w = draw(on.machine, peak * share, moved / on.machine.bytes_per_s * share)
     spread = 1.0 + asked.facts[w, W_CV2] / batch
-    known_s = asked.stack[2] + first_s + hand_over_s
+    known_s, at_most = asked.stack[2] + first_s + hand_over_s, True
     for s in range(asked.limits.shape[0]):
         longest, ttft, chosen = min(asked.limits[s, 0], asked.limits[s, 2]), np.inf, 0
         for u in range(asked.loads.size - 1, -1, -1):
             load = asked.loads[u]
-            queue_s = first_s * spread / (2.0 * (1.0 - load))  # W over u
-            wait_s = queue_s * max(0.0, math.log(load / (1.0 - asked.quants[w, s, 0])))
-            late = known_s + (batch - 1.0) / (2.0 * (load * batch / first_s)) + wait_s
+            late = known_s + (batch - 1.0) / (2.0 * (load * batch / first_s)) + first_s * spread * waits[w, s, u]
             if late < ttft:
                 ttft, chosen = late, u
             if late <= longest:
                 ttft, chosen = late, u
                 break
+        at_most = at_most and chosen == asked.loads.size - 1 and ttft <= longest
         load = asked.loads[chosen]
         rate, watts = load * batch / first_s, load * busy_w + (1.0 - load) * on.machine.idle_w
         cost = token_cost(on, asked, w, rate, watts)
         offer(
             kept, i, PREFILL_POOL, w, s, asked.limits, ttft, 0.0, ttft, rate, watts, 1.0 * batch, cost, b, c, 0, chosen
-        )
+        )  # fmt: skip
+    return at_most

@@ -97,7 +97,8 @@ def expert_load(experts, top_k, ep, tokens, fullest, skew):
     if not fullest:
         return local * cover, mean
     most = tokens * min(1.0 * top_k, local)
-    spread = normal_quantile((ep - 0.375) / (ep + 0.25)) * math.sqrt(local * cover * (1.0 - cover))
+    above = normal_quantile((ep - 0.375) / (ep + 0.25)) if ep > 1 else 0.0
+    spread = above * math.sqrt(local * cover * (1.0 - cover))
     touched = min(local, most, local * cover + spread)
     rows = min(most, skew * (mean + math.sqrt(2.0 * mean * math.log(ep))))
     return touched, rows

@@ -11,7 +11,7 @@ from roofline.grid import axes
 from roofline.layout import Limit
 from roofline.planning.pools import in_pools
 from roofline.rack.best import nearest_reason
-from roofline.rack.energy import JOULES_PER_MWH, PowerFacts
+from roofline.rack.energy import JOULES_PER_MWH
 from roofline.serving.slo import LIMITS, SLO
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from roofline.planning.objective import Objective
     from roofline.planning.question import Question
     from roofline.planning.space import Space
+    from roofline.rack.energy import PowerFacts
     from roofline.specs import System
 
     Floats = NDArray[np.float64]
@@ -83,7 +84,7 @@ class Chooser:
             self.found["count"] += apart["count"]
             self.found["limit"] = np.where(apart["limit"] == 0, 0, self.found["limit"])
         self.within: dict[tuple[int, int], Chooser] = {}
-        self.facts = [PowerFacts.of(system) for system in space.systems]
+        self.facts = space.facts
         self.prompts = prompts
         self.elsewhere: dict[float, dict[str, Any]] = {}
         self.apart: dict[Any, Any] = {}
@@ -147,7 +148,7 @@ class Chooser:
     def _single(self, mode: str, number: int, system: int, workload: int, slo: int) -> Choice:
         from roofline.kernels.reduce import F_COST
 
-        mine = np.flatnonzero(self.space.system == system)
+        mine = self.space.of_system(system)
         best = self.found["best"][mine, number, workload, slo]
         at = int(np.argmin(best[:, F_COST])) if mine.size else 0
         if mine.size and np.isfinite(best[at, F_COST]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,12 +56,6 @@ class Pools:
         """Accelerators of a replica, int64[n]."""
         total: Ints = np.sum([half.group for half in self.halves], axis=0)
         return total
-
-    def cheapest(self, slack: float) -> Pools:
-        """Those that cost up to `slack` times the cheapest."""
-        kept = self.cost <= slack * self.cost.min()
-        halves = tuple(replace(half, group=half.group[kept], watts=half.watts[kept]) for half in self.halves)
-        return Pools(self.cost[kept], self.rate[kept], self.first_s[kept], self.kept[kept], halves)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _undominated(chooser: Chooser, number: int, system: int) -> list[tuple[int, 
     from roofline.kernels import reduce as of
 
     listed = []
-    for config in np.flatnonzero(chooser.space.system == system):
+    for config in chooser.space.of_system(system):
         count = chooser.found["filled"][config, number, 0, 0]
         listed += [(int(config), point) for point in chooser.found["points"][config, number, 0, 0, :count]]
     if not listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from roofline.planning.variables import AT_BOUNDARY, FIGURES, TEXTS
 from roofline.specs import Facility, Model, Recipe, System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
     from roofline.planning.choose import Choice
@@ -102,19 +103,31 @@ def plan(
     fixed = None if deployments is None else axes.deployments(rows=deployments)
     most = None if most_accelerators is None else axes.count("most_accelerators", most_accelerators)
     result = _Result(shapes, boxes, asked, aim)
-    for m, model in enumerate(shapes):
-        if progress is not None:
-            progress(m, len(shapes))
+
+    def search(model: Model) -> Chooser:
         space = Space.of(model, boxes, named, most, fixed)
         prompts = Space.of(model, helpers, named, most, fixed) if helpers else None
-        chooser = Chooser(space, asked, aim, ways, prompts, most, others, parallel=parallel)
+        return Chooser(space, asked, aim, ways, prompts, most, others, parallel=parallel)
+
+    report = progress or (lambda done, models: None)
+    report(0, len(shapes))
+    for m, chooser in enumerate(_ahead(search, shapes) if parallel else map(search, shapes)):
         for at in np.ndindex(len(boxes), len(asked.workloads), len(asked.slos)):
             result.put((m, *at), chooser.choose(*at))
         result.candidates += chooser.candidates
-        result.add_memory(m, space, parallel)
-    if progress is not None:
-        progress(len(shapes), len(shapes))
+        result.add_memory(m, chooser.space, parallel)
+        report(m + 1, len(shapes))
     return result.dataset(named or [], [*helpers, *others])
+
+
+def _ahead(search: Callable[[Model], Chooser], models: Sequence[Model]) -> Iterator[Chooser]:
+    """Searches of models in turn, the next one in a thread of its own while the caller chooses from this one."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(search, models[0])
+        for model in models[1:]:
+            found, following = following.result(), thread.submit(search, model)
+            yield found
+        yield following.result()
 
 
 def checked_modes(modes: str | Sequence[str] | None, apart: bool) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from roofline.layout import Limit
 from roofline.planning.apart import Apart, decode_apart
 from roofline.planning.match import Half, Pair, Pools, Terms, half_draw, match
 from roofline.planning.question import LOADS
-from roofline.rack.energy import PowerFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +41,7 @@ def in_pools(chooser: Chooser, mode: str, system: int, workload: int, slo: int) 
     else:
         pools = pools_of(chooser, chooser.space, chooser.found, DECODE_POOL, system, workload, slo)
         if pools is None:
-            mine = np.flatnonzero(chooser.space.system == system)
+            mine = chooser.space.of_system(system)
             undecoded = chooser.none(chooser.found, mine, DECODE_POOL, system, workload, slo)
         else:
             decoders.append((pools, None))
@@ -50,7 +49,7 @@ def in_pools(chooser: Chooser, mode: str, system: int, workload: int, slo: int) 
     for space, found, side in _prompt_sides(chooser, system):
         prefill = pools_of(chooser, space, found, PREFILL_POOL, side, workload, slo)
         if prefill is None:
-            mine = np.flatnonzero(space.system == side)
+            mine = space.of_system(side)
             unprompted = chooser.none(found, mine, PREFILL_POOL, system, workload, slo)
             refused = nearer(refused, unprompted if decoders else farther(undecoded, unprompted))
             continue
@@ -92,24 +91,26 @@ def pools_of(
     from roofline.kernels.bounds import POOL_SLACK
     from roofline.kernels.candidates import PREFILL_POOL
 
-    best = found["best"][:, number, workload, slo]
-    fits = (space.system == system) & np.isfinite(best[:, of.F_COST])
+    mine = space.of_system(system)
+    best = found["best"][mine, number, workload, slo]
+    cost = best[:, of.F_COST]
+    fits = np.isfinite(cost)
     if chooser.most_accelerators is not None:
-        fits &= space.group < chooser.most_accelerators
-    kept = np.flatnonzero(fits)
-    if not kept.size:
+        fits &= space.group[mine] < chooser.most_accelerators
+    if not fits.any():
         return None
-    half = half_of(space, system, kept, best[kept, of.F_WATTS])
-    first_s = best[kept, of.F_TTFT if number == PREFILL_POOL else of.F_TPOT]
-    return Pools(best[kept, of.F_COST], best[kept, of.F_RATE], first_s, kept, (half,)).cheapest(
-        np.inf if chooser.exact else POOL_SLACK
-    )
+    if not chooser.exact:
+        fits &= cost <= POOL_SLACK * cost[fits].min()
+    kept, best = mine[fits], best[fits]
+    first_s = best[:, of.F_TTFT if number == PREFILL_POOL else of.F_TPOT]
+    half = half_of(space, system, kept, best[:, of.F_WATTS])
+    return Pools(best[:, of.F_COST], best[:, of.F_RATE], first_s, kept, (half,))
 
 
 def half_of(space: Space, system: int, configs: NDArray[np.int64], watts: Floats) -> Half:
     """The accelerators of replicas of one system that draw `watts` each."""
     idle_w = float(space.packed.machines[system]["idle_w"])
-    return Half(PowerFacts.of(space.systems[system]), space.group[configs], watts, idle_w)
+    return Half(space.facts[system], space.group[configs], watts, idle_w)
 
 
 def terms_of(chooser: Chooser, workload: int, slo: int) -> Terms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from roofline.grid.axes import Deployments, deployment_label
 from roofline.grid.deployments import every_deployment
 from roofline.layout import CONFIG
 from roofline.rack.best import native_recipes
+from roofline.rack.energy import PowerFacts
+from roofline.specs import Recipe
 from roofline.specs.formats import weight_bytes
 from roofline.specs.pack import Packed, pack, pack_deployments
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from roofline.grid.evaluate import Records
     from roofline.planning.objective import Objective
     from roofline.planning.question import Question
-    from roofline.specs import Model, Recipe, System
+    from roofline.specs import Model, System
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -62,7 +65,8 @@ class Space:
         most_accelerators : of a replica; None: those of one system, or of the fewest that hold the weights twice over.
         Raises InputError where most_accelerators is not a positive whole number.
         """
-        chosen = [native_recipes(model, system) if recipes is None else list(recipes) for system in systems]
+        shipped = [Recipe.load(name) for name in model.recipes] if recipes is None else []
+        chosen = [native_recipes(model, system, shipped) if recipes is None else list(recipes) for system in systems]
         named = {axes.label(recipe): recipe for listed in chosen for recipe in listed}
         places = {label: n for n, label in enumerate(named)}
         rows: dict[Degrees, int] = {}
@@ -80,6 +84,17 @@ class Space:
         all_rows = Deployments(tuple(rows))
         group = np.array(all_rows.accelerators, dtype=np.int64)[deployment]
         return cls(model, systems, list(named.values()), all_rows, packed, configs, at_system, at_recipe, group)
+
+    def of_system(self, system: int) -> Ints:
+        """Configurations on one system, int64[n]; they stand together."""
+        start, stop = np.searchsorted(self.system, [system, system + 1])
+        found: Ints = np.arange(start, stop)
+        return found
+
+    @cached_property
+    def facts(self) -> list[PowerFacts]:
+        """Watts around the accelerators of each system."""
+        return [PowerFacts.of(system) for system in self.systems]
 
     @property
     def records(self) -> Records:

@@ -122,12 +122,13 @@ def best_over_deployments(
     return xr.Dataset(data, coords=coords, attrs=attributes)
 
 
-def native_recipes(model: Model, system: System) -> list[Recipe]:
+def native_recipes(model: Model, system: System, shipped: list[Recipe] | None = None) -> list[Recipe]:
     """The recipes a model ships in that an accelerator computes as meant; all of them where there is none.
 
     Others would run by widening operands (FP4 weights on a part without FP4 arithmetic): name them to have them.
+    shipped : those of the model, where they are loaded.
     """
-    shipped = [Recipe.load(name) for name in model.recipes]
+    shipped = [Recipe.load(name) for name in model.recipes] if shipped is None else shipped
     parts = used_parts(model)
     native = [r for r in shipped if pack_kit(r, system.accelerator, "kernel", parts).is_native(parts)]
     return native or shipped

@@ -7,6 +7,7 @@ sheets. Relations hold up to `SLACK`, a few roundings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -152,6 +153,24 @@ def time_grows_with_load(run: Run, records: Records | None = None) -> None:
         never_falls(f"time never falls with {load}", run.step[which], axis)
         never_falls(f"time in series never falls with {load}", run[Var.SERIAL][which], axis)
         never_falls(f"memory never falls with {load}", run[Var.MEMORY], axis)
+
+
+def sharing_never_costs(setup: Setup, batches: Sequence[int], contexts: Sequence[int], new_tokens: int = 1) -> Run:
+    """No sequence takes less time or energy in a small batch than a place does in the largest of `batches`.
+
+    Each time of a step is a sum, a minimum or a maximum of what grows no faster than the batch, and draw is concave in
+    work per second. A place: of the micro-batches and ranks that the largest pays for, filled or not.
+    """
+    most, deployment = max(batches), setup.deployment
+    flights, ranks = min(most, deployment["pp"]), deployment["dp"]
+    places = flights * ranks * math.ceil(math.ceil(most / flights) / ranks)
+    run = run_decode(setup, [*batches, most], contexts, new_tokens)
+    each = run.step / np.array([*batches, places], dtype=np.float64)[:, None]
+    at_least("time of a sequence in a small batch", each[:, :-1], each[:, -1:])
+    energy = each * run[Var.POWER]
+    if not pack([setup]).undisclosed().any():
+        at_least("energy of a sequence in a small batch", energy[:, :-1], energy[:, -1:])
+    return run
 
 
 def capacity_is_a_threshold(run: Run, records: Records) -> None:

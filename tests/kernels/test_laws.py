@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
@@ -110,6 +110,22 @@ def test_time_and_memory_grow_with_batch_and_context(
         reach("pipelined")
     if setup.deployment["dp"] > batch[0]:
         reach("dp above the batch")
+
+
+@pytest.mark.reaches("shared", "experts", "pipelined", "ranks")
+@settings(max_examples=150)
+@given(setups(fidelity="kernel") | setups(routed=True, fidelity="kernel"), BATCHES, CONTEXTS)
+def test_sharing_a_step_never_costs(reach: Reach, setup: Setup, batch: list[int], context: list[int]) -> None:
+    """What a search leaves out small batches by."""
+    run = law.sharing_never_costs(setup, batch, context)
+    if run.ran[:, 0].any() and run.ran[:, -1].any() and batch[0] < batch[-1]:
+        reach("shared")
+        if setup.deployment["pp"] > 1:
+            reach("pipelined")
+        if setup.deployment["dp"] > 1:
+            reach("ranks")
+        if any(row["experts"] for row in setup.model["rows"]):
+            reach("experts")
 
 
 @pytest.mark.reaches("more new tokens")

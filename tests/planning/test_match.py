@@ -272,10 +272,3 @@ def test_what_a_pool_could_do_more_it_idles() -> None:
     pool = packed(some(2.0), terms_of())
     assert half_draw(pool, pool.halves[0], 0, 3, 6.0) == pytest.approx(700.0)
     assert half_draw(pool, pool.halves[0], 0, 3, 1.5) == pytest.approx(0.25 * 700.0 + 0.75 * 100.0)
-
-
-def test_pools_that_cost_a_little_more_are_kept() -> None:
-    kept = packed(some(1.0, 0.9, 0.5, first_s=(1.0, 2.0, 3.0)), terms_of()).cheapest(1.25)
-    assert kept.kept.tolist() == [0, 1]
-    assert kept.first_s.tolist() == [1.0, 2.0]
-    assert [half.group.tolist() for half in kept.halves] == [[1, 1]]
