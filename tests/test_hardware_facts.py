@@ -16,7 +16,7 @@ NETWORKS = {
 }
 IN_SWITCH = {
     *("dgx-h100", "dgx-h200", "dgx-b200", "dgx-b300", "hgx-rubin-nvl8", "gb200-nvl72", "gb300-nvl72", "vr-nvl72"),
-    *("vr-nvl72-max-p", "rubin-ultra-kyber"),
+    *("hgx-h800", "vr-nvl72-max-p", "rubin-ultra-kyber"),
 }
 SWITCHED = ["dgx-h100", "dgx-h200", "dgx-b200", "dgx-b300", "gb200-nvl72", "gb300-nvl72", "vr-nvl72"]
 
@@ -59,10 +59,15 @@ def wall_watts_at_tdp(system):
         ("a100-80-sxm", "bf16", 312e12),
         ("l40s", "fp8", 733e12),
         ("h100-pcie", "fp8", 1513e12),
+        ("h200-nvl", "fp8", 1670e12),
         ("h20", "bf16", 148e12),
         ("l4", "fp8", 242e12),
         ("b100", "fp4", 7e15),
         ("rtx-pro-6000-bw-server", "fp4", 1871e12),
+        ("rtx-pro-4500-bw-server", "fp4", 808.4e12),
+        ("arc-pro-b50", "int8", 170.4e12),
+        ("arc-pro-b60", "int8", 196.6e12),
+        ("arc-pro-b70", "int8", 367e12),
         ("rubin-cpx", "fp4", 20e15),
         ("mi350x", "fp4", 9.228e15),
         ("mi455x", "fp4", 40e15),
@@ -165,7 +170,7 @@ def test_networks_of_systems(stem):
     assert (system.scale_up.domain, system.kind) == NETWORKS.get(stem, (72, "rack") if "nvl72" in stem else (8, "box"))
     assert system.scale_up.domain in (system.accelerators, 1)
     if system.scale_out is not None:
-        assert system.max_systems in (1, 4, 8, 16)
+        assert system.max_systems in (1, 4, 8, 16, 40)
         assert system.scale_out.bytes_per_s < (system.scale_up_bytes_per_s or 128e9)
     mesh = stem.startswith("mi3")
     torus = stem.startswith("ironwood")
@@ -284,6 +289,11 @@ MEMORY = {  # B/s, bytes, TDP in W where one is published
     "trn3": (4900e9, 144 * 2**30, 1000),
     "groq-lpu-v1": (80e12, 230e6, None),
     "groq3-lp30": (150e12, 500e6, None),
+    "h200-nvl": (4800e9, 150.1e9, 600),
+    "rtx-pro-4500-bw-server": (800e9, 32 * 2**30, 165),
+    "arc-pro-b50": (224e9, 16 * 2**30, 70),
+    "arc-pro-b60": (456e9, 24 * 2**30, 200),
+    "arc-pro-b70": (608e9, 32 * 2**30, 230),
 }
 
 
@@ -294,7 +304,7 @@ def test_memory_and_tdp(stem):
 
 
 def test_every_part_is_here_once():
-    """The 35 parts of the fact table; Max-P and Rubin Ultra are two more."""
+    """The 40 parts of the fact tables; Max-P and Rubin Ultra are two more."""
     old = {"a100-80-sxm", "h100-sxm", "h200-sxm", "l40s", "b200-hgx", "gb200", "b300-hgx", "gb300", "rubin-vr200"}
     old |= {"mi300x", "mi355x"}
     assert set(list_specs("accelerator")) == {*old, *MEMORY, "rubin-vr200-max-p", "rubin-ultra"}

@@ -8,7 +8,7 @@ from roofline.specs import Model, Recipe, list_specs
 
 # id: all parameters of the text model, those a token meets in matrix products (embedding look-up left out, a tied
 # table counted once), bf16 KV bytes per token of layers without a window, and bytes of fp32 state per sequence.
-# An index key of DeepSeek V3.2 is 132 bytes, with the scale of its block: 61 * (1152 + 132).
+# An index key of DeepSeek V3.2 and GLM-5 is 132 bytes, with the scale of its block: 61 * (1152 + 132).
 FACTS = {
     "llama-3.1-8b": (8_030_261_248, 7_504_924_672, 131_072, 0),
     "llama-3.1-70b": (70_553_706_496, 69_503_033_344, 327_680, 0),
@@ -43,14 +43,33 @@ FACTS = {
     "nemotron-h-56b": (56_324_350_464, 55_250_608_640, 40_960, 905_969_664),
     "nemotron-3-nano-30b-a3b": (31_577_940_288, 3_227_754_816, 6_144, 48_234_496),
     "nemotron-3-super-120b-a12b": (120_668_707_840, 12_233_366_528, 8_192, 167_772_160),
+    "llama-2-7b": (6_738_415_616, 6_607_343_616, 524_288, 0),
+    "llama-2-13b": (13_015_864_320, 12_852_024_320, 819_200, 0),
+    "llama-2-70b": (68_976_648_192, 68_714_504_192, 327_680, 0),
+    "gpt-j-6b": (6_050_828_288, 5_844_389_888, 458_752, 0),
+    "bloom-176b": (176_247_228_416, 176_247_228_416, 4_014_080, 0),
+    "falcon-40b": (41_303_285_760, 41_303_285_760, 122_880, 0),
+    "falcon-180b": (178_557_073_920, 178_557_073_920, 163_840, 0),
+    "qwen3-14b": (14_768_307_200, 13_990_394_880, 163_840, 0),
+    "gemma-3-12b": (11_766_034_176, 11_766_034_176, 65_536, 0),
+    "nemotron-nano-9b-v2": (8_888_227_328, 8_301_024_768, 16_384, 141_557_760),
+    "nemotron-nano-12b-v2": (12_310_001_152, 11_638_912_512, 24_576, 146_800_640),
+    "qwen3-30b-a3b-2507": (30_532_122_624, 3_041_867_776, 98_304, 0),
+    "qwen3-235b-a22b-2507": (235_093_634_560, 21_568_433_664, 192_512, 0),
+    "qwen3-coder-480b-a35b": (480_154_875_392, 34_541_270_528, 253_952, 0),
+    "glm-5": (743_911_218_432, 40_833_146_112, 100_152, 0),
+    "kimi-k2.5": (1_026_408_232_448, 31_687_095_808, 70_272, 0),
+    "qwen3.5-397b-a17b": (396_346_350_336, 16_331_922_176, 30_720, 188_743_680),
+    "nemotron-super-49b": (49_867_145_216, 48_816_472_064, 200_704, 0),
 }
+INDEX = {"deepseek-v3.2": 61 * 132, "glm-5": 78 * 132}
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_counts_are_those_of_the_config(name: str) -> None:
     model = Model.load(name)
     total, active, kv, state = FACTS[name]
-    index = 61 * 132 if name == "deepseek-v3.2" else 0
+    index = INDEX.get(name, 0)
     assert model.total_params == total
     assert model.matmul_active_params == active
     assert model.kv_bytes_per_token(Recipe.load("bf16")) == kv
@@ -81,7 +100,8 @@ def test_published_counts_are_near(name: str) -> None:
 def test_drafts_and_groups_are_where_the_files_have_them() -> None:
     drafts = {name for name in FACTS if Model.load(name).mtp}
     deepseek = {"deepseek-v3", "deepseek-r1", "deepseek-v3.2"}
-    assert drafts == deepseek | {"glm-4.5-355b-a32b", "glm-4.6-355b-a32b", "minimax-m2", "nemotron-3-super-120b-a12b"}
+    others = {"glm-4.5-355b-a32b", "glm-4.6-355b-a32b", "glm-5", "minimax-m2", "nemotron-3-super-120b-a12b"}
+    assert drafts == deepseek | others | {"qwen3.5-397b-a17b"}
     assert {name for name in FACTS if Model.load(name).route_groups} == deepseek | {"deepseek-v2-236b"}
 
 
