@@ -21,6 +21,7 @@ _HOMES = {
     "pairs": "roofline.planning",
     "metrics": "roofline.planning",
     "explain": "roofline.insight",
+    "validate": "roofline.validation.run",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
     "System": "roofline.specs",
@@ -63,6 +64,7 @@ __all__ = [
     "prefill",
     "rollup",
     "serve",
+    "validate",
 ]
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from roofline.report import heatmap
     from roofline.serving import SLO, Workload, serve
     from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, Stack, System
+    from roofline.validation.run import validate
 
 
 def __getattr__(name: str) -> Any:

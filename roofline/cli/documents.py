@@ -52,6 +52,24 @@ class MetricsDocument(TableDocument):
     agreement: list[AgreementDocument]
 
 
+class UnpredictedDocument(Document):
+    """Measured rows without any prediction, for one reason."""
+
+    reason: str
+    flagged: bool = Field(description="whether these are rows that their table flags as doubtful")
+    rows: int
+
+
+class ValidateDocument(TableDocument):
+    """How far predictions are from measurements: a row a quantity and group; errors are shares of what was measured."""
+
+    kind: Literal["validate"] = "validate"  # type: ignore[assignment]  # a table with more beside it
+    points: int = Field(description="measured rows")
+    flagged: int = Field(description="of those, rows that their table flags; they are scored apart")
+    unpredicted: list[UnpredictedDocument]
+    rows_file: str | None = Field(default=None, description="where every row was written, if it was")
+
+
 class OperationDocument(Document):
     """One operation of one pass on one accelerator, run `count` times."""
 
@@ -146,6 +164,7 @@ class WarmupDocument(Document):
 PUBLISHED: dict[str, type[Document]] = {
     "table": TableDocument,
     "metrics": MetricsDocument,
+    "validate": ValidateDocument,
     "explain": ExplainDocument,
     "specs-list": SheetsDocument,
     "specs-show": SheetContentDocument,

@@ -22,6 +22,7 @@ from roofline.cli import (
     plan,
     serve,
     specs,
+    validate,
     warmup,
 )
 from roofline.errors import InputError
@@ -44,6 +45,7 @@ app.command("pairs")(pairs.pairs)
 app.command("pareto")(pareto.pareto)
 app.command("metrics")(metrics.metrics)
 app.command("explain")(explain.explain)
+app.command("validate")(validate.validate)
 app.command("feasibility")(feasibility.feasibility)
 app.command("heatmap")(heatmap.heatmap)
 specs.app.command("table")(overview.table)
