@@ -128,11 +128,12 @@ def _case(point: Point) -> Case:
     reason = _UNPREDICTED.get(point.source)
     if reason:
         raise sources.Unpredicted(reason)
+    if point.gpu.endswith("powercapped"):
+        raise sources.Unpredicted("derived by its source from runs without the power cap: TTFT times 1.3, TPOT alike")
+    point = sources.completed(point)
     model, system = names.model(point.model), names.system(point.gpu)
     if model is None:
         raise sources.Unpredicted(f"no sheet of the model {point.model}")
-    if point.gpu.endswith("powercapped"):
-        raise sources.Unpredicted("runs under a power cap, which is not modelled")
     if system is None:
         raise sources.Unpredicted(f"no sheet of the accelerator {point.gpu}")
     server = names.framework(point.framework)
@@ -278,6 +279,8 @@ def _mlenergy(point: Point, blank: Case) -> Case:
         load=sources.known(point.concurrency_or_batch, "concurrency_or_batch"),
         isl=sources.TASK_ISL[task],
         osl=sources.known(point.osl, "osl"),
+        spread=sources.FREE_SPREAD,
+        memory_fraction=1.0,  # the batch ran, so it fitted
         tpot="median",
     )
 
@@ -298,7 +301,23 @@ def _lmsys(point: Point, blank: Case) -> Case:
 def _mlperf(point: Point, blank: Case) -> Case:
     from roofline.validation import sources
 
-    raise sources.Unpredicted("the length of the data set's prompts is not stated")
+    if point.metric_kind != "offline_throughput":
+        raise sources.Unpredicted("the rate of arrivals is not stated but by the throughput itself")
+    if "SYSTEM wall power" in point.notes:
+        raise sources.Unpredicted("its joules are the whole system's at the wall, not the accelerators'")
+    if point.model not in sources.DATA_SETS:
+        raise sources.Unpredicted(f"the length of the prompts of the data set for {point.model} is not stated")
+    isl, osl = sources.DATA_SETS[point.model]
+    return replace(
+        blank,
+        kind="offline",
+        pool=sources.mlperf_pool(point, blank.model, blank.recipe, blank.system.accelerator),
+        load=math.inf,
+        isl=isl,
+        osl=osl or sources.known(point.osl, "osl"),
+        spread=sources.FREE_SPREAD,
+        memory_fraction=sources.OFFLINE_FRACTION if blank.framework == "trtllm" else None,
+    )
 
 
 _UNPREDICTED = {

@@ -30,7 +30,7 @@ _MODELS = {
     "gemma-3-12b-it": "gemma-3-12b",
     "qwen3-30b-a3b-instruct-2507": "qwen3-30b-a3b-2507",
     "qwen3-30b-a3b-thinking-2507": "qwen3-30b-a3b-2507",
-    "qwen3-coder-30b-a3b-instruct": "qwen3-30b-a3b",
+    "qwen3-coder-30b-a3b-instruct": "qwen3-30b-a3b-2507",
     "qwen3-235b-a22b-instruct-2507-fp8": "qwen3-235b-a22b-2507",
     "qwen3-235b-a22b-thinking-2507-fp8": "qwen3-235b-a22b-2507",
 }
@@ -43,18 +43,29 @@ _SYSTEMS: Mapping[str, tuple[str, str]] = {
     "H100-NVL-94GB": ("h100-nvl", "hopper"),
     "H100-PCIe-80GB": ("h100-pcie", "hopper"),
     "H200": ("dgx-h200", "hopper"),
-    "H800": ("h800-sxm", "hopper"),
+    "H200-NVL-141GB": ("h200-nvl", "hopper"),
+    "H800": ("hgx-h800", "hopper"),
     "GH200": ("gh200-96", "hopper"),
+    "GH200-144GB": ("gh200-144", "hopper"),
     "B200": ("dgx-b200", "blackwell"),
     "B300": ("dgx-b300", "blackwell"),
     "GB200": ("gb200-nvl72", "blackwell"),
     "GB300": ("gb300-nvl72", "blackwell"),
+    "RTX PRO 4500 Blackwell": ("rtx-pro-4500-bw-server", "blackwell"),
     "MI300X": ("mi300x-8", "cdna3"),
     "MI325X": ("mi325x-8", "cdna3"),
     "MI350X": ("mi350x", "cdna4"),
     "MI355X": ("mi355x-8", "cdna4"),
+    "Intel(R) Arc Pro(R) B50": ("arc-pro-b50", "xe2"),
+    "Intel(R) Arc Pro(R) B60": ("arc-pro-b60", "xe2"),
+    "Intel(R) Arc Pro(R) B70": ("arc-pro-b70", "xe2"),
+    "MS-Intel Arc Pro B60 Dual 48G Turbo": ("arc-pro-b60", "xe2"),
+    "[MAXSUN] MS-Intel Arc Pro B60 Dual 48G Turbo": ("arc-pro-b60", "xe2"),
 }
 """Accelerators as measurements name them -> system (or accelerator, in a default host) and generation."""
+
+LONGEST_CONTEXT = 1 << 20
+"""Tokens that every model may be asked for here: a limit for users is none of what was measured, and takes no time."""
 
 GENERATIONS = tuple(dict.fromkeys(generation for _, generation in _SYSTEMS.values()))
 
@@ -85,17 +96,23 @@ def framework(name: str) -> Framework:
     return Framework("other", "default")
 
 
+def on_a_card(gpu: str) -> int:
+    """Accelerators of what a measurement counts as one of that name: a dual card is two."""
+    return 2 if " Dual " in gpu else 1
+
+
 @cache
 def model(name: str) -> Model | None:
-    """The model sheet of a name; None where there is none."""
+    """The model sheet of a name, its context unlimited; None where there is none."""
     from roofline.errors import InputError
     from roofline.specs import Model
 
     lower = name.strip().lower()
     try:
-        return Model.load(_MODELS.get(lower, lower))
+        found = Model.load(_MODELS.get(lower, lower))
     except InputError:
         return None
+    return found.replace(max_context=max(found.max_context, LONGEST_CONTEXT))
 
 
 @cache

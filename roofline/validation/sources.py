@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from roofline.validation import names
 from roofline.validation.conditions import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from roofline.grid.axes import Degrees
-    from roofline.specs import Model
+    from roofline.specs import Accelerator, Model, Recipe
     from roofline.validation.measured import Point
 
 WAVES = 10
@@ -61,8 +62,45 @@ MTP_DRAFTS = {"trtllm": 3, "sglang": 2, "atom": 3}
 MTP_DRAFTS_UNDER_DP = 1
 """The same with attention data parallelism under TensorRT-LLM: long drafts do not pay at large batch."""
 
-TASK_ISL = {"lm-arena-chat": 100.0, "gpqa": 250.0}
-"""Prompt tokens of the ML.ENERGY tasks whose prompts are short: estimates, small beside what is decoded."""
+TASK_ISL = {"lm-arena-chat": 205.0, "gpqa": 250.0}
+"""Mean prompt tokens of the ML.ENERGY tasks whose prompts are short: estimates.
+
+Its chat sends every turn of a conversation as a request with all turns before it (ml-energy/benchmark,
+mlenergy/llm/datasets.py): 95 tokens of prompt and 0.3 earlier turns of 95 + 269 tokens. Those lengths, and 1.3 turns a
+conversation, are of the arena that the data set is from (Chiang et al. 2024, arXiv 2403.04132, table 1).
+"""
+
+FREE_SPREAD = 1.0
+"""Spread of answers that models end by themselves: the widest there is, for they vary by about their mean."""
+
+DATA_SETS: Mapping[str, tuple[float, float | None]] = {
+    "LLaMA-2-70B": (216.0, None),
+    "Llama-3.1-8B": (820.0, 128.0),
+    "Mixtral-8x7B": (460.0, None),
+    "DeepSeek-R1": (815.0, None),
+}
+"""MLPerf Inference: mean tokens of a prompt and of an answer (None: as the row has it) of a model's data set.
+
+Prompts: means of samples, within a tenth, of the token lengths in openshift-psap/performance-dashboard,
+mlperf-data/summaries and datasets/summaries (OpenOrca; CNN/DailyMail; OpenOrca, GSM8K and MBXP; AIME, MATH500, GPQA,
+MMLU-Pro and LiveCodeBench). Summaries by Llama 3.1 8B end at 128 tokens: 611 characters in the mean
+(mlcommons/inference, language/llama3.1-8b/README.md: gen_len / gen_num).
+"""
+
+MLPERF_WEIGHTS = {"hopper": "fp8", "ada": "fp8", "blackwell": "fp4"}
+"""Weights of MLPerf v4.1, by generation, where a row has none: all ran one code (mlcommons/inference_results_v4.1,
+closed/NVIDIA/configs/llama2-70b/Offline: use_fp8; without FP8, 70B does not fit the one GPU of some rows)."""
+
+MLPERF_GROUP = {"DeepSeek-R1": 8}
+"""Accelerators that share experts, each with attention of its own (MLPerf v6.0, closed/NVIDIA/configs, GB300-NVL72 x8
+and x72, Offline/deepseek-r1.py: tensor_parallelism 8, moe_expert_parallelism 8, enable_attention_dp)."""
+
+ROOM = 2.0
+"""Memory over weights that a replica of an MLPerf row has at least, where its layout is not stated.
+
+The smallest power of two of accelerators with as much room again as weights. It gives the layouts that v4.1 states
+(closed/NVIDIA/configs/llama2-70b/Offline: TP 2 on H100 80 GB and H100 NVL, TP 1 on H200 and GH200 144 GB).
+"""
 
 DEEPEP_TOKENS = 16384
 """Prompt tokens of a pass on each accelerator in the prefill phase with large-scale expert parallelism (LMSYS)."""
@@ -71,6 +109,7 @@ _POOLS = re.compile(
     r"prefill (\d+) GPUs \(tp(\d+) ep(\d+) x(\d+)\) \+ decode (\d+) GPUs \(x(\d+)\)"  # fixture
 )
 _BLOG = re.compile(r"prefill \[(\d+) GPU, TP=(\d+)\] decode \[(\d+) GPU, EP=(\d+)\]")
+_BLOG_TP = 4  # of each prefill worker in the same tables
 _ACHIEVED = re.compile(r"offered QPS=([\w.]+), achieved req/s=([\d.]+), (\d+) requests")
 _NOTED = re.compile(r"(\w+)=([^;,\s]+)")
 
@@ -82,6 +121,21 @@ class Unpredicted(Exception):
 def noted(point: Point, name: str) -> str:
     """What the notes say as name=value, or nothing."""
     return next((value for key, value in _NOTED.findall(point.notes) if key == name), "")
+
+
+def completed(point: Point) -> Point:
+    """A row with what its source says elsewhere: accelerators of dual cards, weights and parts that notes name."""
+    changes: dict[str, Any] = {}
+    cards = names.on_a_card(point.gpu)
+    if cards > 1 and point.num_gpus is not None:
+        changes["num_gpus"] = cards * point.num_gpus
+    if point.source.startswith("mlperf"):
+        if point.gpu == "GH200" and "144GB" in point.notes:
+            changes["gpu"] = "GH200-144GB"
+        if not point.weight_dtype:
+            system = names.system(point.gpu)
+            changes["weight_dtype"] = MLPERF_WEIGHTS.get(system[1], "") if system else ""
+    return replace(point, **changes) if changes else point
 
 
 def whole(value: float | None, field: str, default: int | None = None) -> int:
@@ -135,6 +189,27 @@ def one_pool(point: Point, model: Model) -> Pool:
     return Pool(degrees(model, tp, pp, 1, ep))
 
 
+def mlperf_pool(point: Point, model: Model, recipe: Recipe, accelerator: Accelerator) -> Pool:
+    """Replicas of an MLPerf row: as its code lays them out, else by `ROOM`; over all accelerators of the system."""
+    gpus = whole(point.num_gpus, "num_gpus")
+    group = MLPERF_GROUP.get(point.model)
+    if group is not None:
+        if gpus % group:
+            raise Unpredicted(f"num_gpus = {gpus} is no multiple of the {group} that share experts")
+        return Pool(degrees(model, 1, 1, group, group), gpus // group)
+    tp = 1
+    while tp * accelerator.memory.bytes < ROOM * model.total_params * _weight_bytes(model, recipe) and 2 * tp <= gpus:
+        tp *= 2
+    return Pool(degrees(model, tp, 1, 1, 1), gpus // tp)
+
+
+def _weight_bytes(model: Model, recipe: Recipe) -> float:
+    """Bytes of a parameter of the part that most parameters are of."""
+    from roofline.specs.formats import weight_bytes
+
+    return weight_bytes((recipe.parts.experts if model.is_moe else recipe.parts.dense_ffn).weights)
+
+
 @dataclass(frozen=True)
 class Apart:
     """Pools of prompts and of decoding."""
@@ -161,6 +236,7 @@ def two_pools(point: Point, model: Model) -> Apart:
     found = _BLOG.search(point.notes)
     if found is not None:
         gpus, tp, decode_gpus, ep = map(int, found.groups())
+        tp = _BLOG_TP if tp > _BLOG_TP and tp == gpus else tp  # the degrees of several workers, summed
         group = max(ep, 4) if decode_gpus % max(ep, 4) == 0 else decode_gpus
         return Apart(
             _prompt_pool(model, tp, tp, 1, gpus // tp), Pool(degrees(model, group, 1, 1, ep), decode_gpus // group)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from roofline.specs import Model
 from roofline.validation import names, sources
-from roofline.validation.conditions import Case, case_of
+from roofline.validation.conditions import Case, Pool, case_of
 from roofline.validation.measured import Point, read
+from roofline.validation.predict import predict
 
 POINTS = read(Path(__file__).parents[1] / "data" / "measured_points.csv").points
 
@@ -106,12 +108,11 @@ def test_prompts_alone_fill_each_accelerator() -> None:
     [
         ("aiconfigurator_silicon_sample", {"model": "DeepSeek-R1-0528"}, "number of prefill and decode workers"),
         ("deepseek_open_infra_day6", {}, "average over a day of production"),
-        ("mlperf_inference_v5.1", {}, "length of the data set's prompts"),
-        ("mlperf_inference_v6.0", {}, "no sheet of the accelerator"),
+        ("mlperf_inference_v5.1", {}, "rate of arrivals is not stated"),
         ("mlenergy_leaderboard_v3", {"model": "Qwen3-Coder-30B-A3B-Instruct"}, "prompts of sourcegraph-fim"),
         ("inferencex_experimental_token_position", {}, "holds prompts of other requests"),
         ("inferencex_blog", {"model": "DeepSeek-V4-Pro"}, "no sheet of the model DeepSeek-V4-Pro"),
-        ("splitwise_perf_model", {"gpu": "H100-powercapped"}, "power cap, which is not modelled"),
+        ("splitwise_perf_model", {"gpu": "H100-powercapped"}, "derived by its source"),
     ],
 )
 def test_rows_that_are_not_predicted_have_their_reason(source: str, fields: dict[str, object], reason: str) -> None:
@@ -139,6 +140,97 @@ def test_what_a_row_lacks_is_its_reason(changes: dict[str, object], reason: str)
     found = case_of(point)
     assert isinstance(found, str)
     assert reason in found
+
+
+def mlperf(**changes: object) -> Point:
+    """An Offline row of MLPerf."""
+    point = first("mlperf_inference_v5.1", model="Llama-3.1-8B")
+    return replace(point, metric_kind="offline_throughput", ttft_ms=None, tpot_ms=None, **changes)  # type: ignore[arg-type]
+
+
+def test_offline_rows_of_mlperf_have_the_lengths_of_their_data_sets() -> None:
+    found = case(mlperf())
+    assert (found.kind, found.isl, found.osl) == ("offline", *sources.DATA_SETS["Llama-3.1-8B"])
+    assert math.isinf(found.load)
+    assert found.pool == Pool((1, 1, 1, 1, 1), 8)
+    assert case(mlperf(model="LLaMA-2-70B", osl=290.0)).osl == 290.0
+    assert "osl is not stated" in str(case_of(mlperf(model="LLaMA-2-70B")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "pool", "recipe", "accelerator"),
+    [
+        ({"gpu": "H100"}, Pool((2, 1, 1, 1, 2), 4), "fp8", "h100-sxm"),
+        ({"gpu": "H200"}, Pool((1, 1, 1, 1, 1), 8), "fp8", "h200-sxm"),
+        ({"gpu": "B200"}, Pool((1, 1, 1, 1, 1), 8), "nvfp4", "b200-hgx"),
+        ({"gpu": "GH200", "num_gpus": 1.0, "notes": "GH200 144GB"}, Pool((1, 1, 1, 1, 1), 1), "fp8", "gh200-144"),
+        ({"gpu": "MI355X", "num_gpus": 87.0, "weight_dtype": "fp4"}, Pool((1,) * 5, 87), "mxfp4-linear", "mi355x"),
+    ],
+)
+def test_replicas_of_mlperf_rows_hold_weights_with_as_much_room(
+    changes: dict[str, object], pool: Pool, recipe: str, accelerator: str
+) -> None:
+    found = case(mlperf(**{"model": "LLaMA-2-70B", "osl": 290.0, "weight_dtype": "", **changes}))
+    assert (found.pool, found.recipe.id, found.system.accelerator.id) == (pool, recipe, accelerator)
+
+
+def test_experts_of_mlperf_rows_are_parallel_over_eight() -> None:
+    found = case(mlperf(model="DeepSeek-R1", gpu="GB300", num_gpus=72.0, osl=3700.0))
+    assert found.pool == Pool((1, 1, 8, 8, 1), 9)
+    assert "no multiple of the 8" in str(case_of(mlperf(model="DeepSeek-R1", num_gpus=87.0, osl=3700.0)))
+
+
+def test_joules_at_the_wall_are_not_compared_with_those_of_accelerators() -> None:
+    found = case_of(mlperf(notes="scenario=Offline; SYSTEM wall power 10401 W", energy_j_per_output_token=0.1))
+    assert "the whole system's at the wall" in str(found)
+    assert "data set for Falcon-40B" in str(case_of(mlperf(model="Falcon-40B", weight_dtype="bf16")))
+
+
+def test_a_dual_card_is_two_accelerators() -> None:
+    point = first("mlperf_inference_v6.0", gpu="MS-Intel Arc Pro B60 Dual 48G Turbo")
+    found = case(point)
+    assert point.num_gpus == 4
+    assert found.accelerators == 8
+    assert (found.system.accelerator.id, found.recipe.id) == ("arc-pro-b60", "int8")
+
+
+def test_a_context_that_was_measured_is_allowed() -> None:
+    point = first("splitwise_perf_model", gpu="H100")
+    found = case(replace(point, isl=8192.0))
+    assert found.isl + found.osl > Model.load("llama-2-70b").max_context
+    assert found.model.max_context >= found.isl + found.osl
+    assert "fit" not in predict([found]).reason[0]
+    assert predict([found]).tpot_s[0] > predict([case(point)]).tpot_s[0]
+
+
+def test_degrees_that_are_sums_over_workers_are_taken_apart() -> None:
+    point = first("inferencex_blog", num_gpus=44.0)
+    notes = "spec=mtp; prefill [12 GPU, TP=12] decode [32 GPU, EP=8]"
+    found = case(replace(point, notes=notes))
+    assert found.prompt_pool == Pool((4, 1, 1, 1, 4), 3)
+    assert found.pool == Pool((8, 1, 1, 8, 1), 4)
+    assert case(point).prompt_pool == Pool((4, 1, 1, 1, 4), 1)
+
+
+def test_chats_are_free_in_length_and_their_batch_fitted() -> None:
+    found = case(first("mlenergy_leaderboard_v3"))
+    assert (found.kind, found.spread, found.memory_fraction) == ("steady", sources.FREE_SPREAD, 1.0)
+    assert found.isl == sources.TASK_ISL["lm-arena-chat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sheet"),
+    [
+        ("Qwen3-Coder-30B-A3B-Instruct", "qwen3-30b-a3b-2507"),
+        ("Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b-2507"),
+        ("Qwen3-235B-A22B-Thinking-2507-FP8", "qwen3-235b-a22b-2507"),
+        ("GPT-J-6B", "gpt-j-6b"),
+    ],
+)
+def test_names_of_models_are_sheets(name: str, sheet: str) -> None:
+    found = names.model(name)
+    assert found is not None
+    assert found.id == sheet
 
 
 def test_expert_parallelism_must_divide_its_stage() -> None:
