@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 _SMALLER_IS_BETTER = frozenset({"s", "J", "B", "W"})
 """Units of which less is better: times, energies, memory, power. Of rates and shares more is."""
 
-_AXES = ("model", "system", "recipe", "deployment", "batch", "batch_per_gpu", "context", "isl")
+_AXES = (
+    *("model", "system", "recipe", "deployment", "batch", "batch_per_gpu", "context", "isl", "osl"),
+    *("workload", "slo", "slo_ttft_s", "slo_tpot_s", "slo_latency_s"),
+)
+
+
+def _along(ds: xr.Dataset, name: str) -> xr.Dataset:
+    """A Dataset along a coordinate in place of the dim it belongs to, rising."""
+    (dim,) = ds[name].dims
+    if len(np.unique(ds[name])) < ds.sizes[dim]:
+        raise InputError(f"heatmap: several of {dim} have the same {name}; select some first, or name {dim}")
+    return ds.swap_dims({dim: name}).sortby(name)
 
 
 @xr.register_dataset_accessor("roofline")  # type: ignore[no-untyped-call]
@@ -87,23 +98,26 @@ class RooflineAccessor:
     ) -> Figure:
         """A heat map of one variable, a panel for each of `rows` x `columns`; other dims are reduced to their best.
 
-        variable : default tokens_per_mwh, else tokens_per_s_per_gpu.   x : default context or isl.   y : default batch.
+        variable : default tokens_per_mwh, else tokens_per_s_per_gpu.   x : default context or isl.   y : default batch,
+        of a plan its SLOs. Coordinates of a dim, as isl of the workloads of a plan, may stand for it.
         out : also write it there (.png, .svg, .pdf).   Returns the matplotlib figure.
         Raises InputError for an unknown name, where no cell has a value, and where `out` cannot be written.
         """
         from roofline.report.files import save_figure
-        from roofline.report.plots import heatmap
+        from roofline.report.plots import MISSED, heatmap
 
         ds = self._ds
         name = variable or ("tokens_per_mwh" if "tokens_per_mwh" in ds else "tokens_per_s_per_gpu")
         self._variable(name)
         across = x or self._first("context", "isl")
-        up = y or self._first("batch", "batch_per_gpu")
+        up = y or self._first("batch", "batch_per_gpu", "slo")
         kept = (rows, columns, up, across)
         for dim in kept:
             if dim not in _AXES:
                 raise unknown_name("axis", dim, _AXES)
-            if dim not in ds.dims:
+            if dim not in ds.dims and dim in ds.coords and ds[dim].ndim == 1:
+                ds = _along(ds, dim)
+            elif dim not in ds.dims:
                 if dim not in ds.coords or ds[dim].ndim:
                     held = ", ".join(map(str, ds.dims))
                     raise InputError(f"heatmap: {dim} is no dim of this Dataset, which has {held}; name one of them")
@@ -112,6 +126,9 @@ class RooflineAccessor:
             raise InputError(f"heatmap: x, y, rows and columns have to differ, not {', '.join(kept)}")
         rest = [str(dim) for dim in ds[name].dims if dim not in kept]
         shown = RooflineAccessor(ds).best(name, rest) if rest else ds
+        if "nearest_miss" in shown:
+            misses = (shown["limit"] == 0) & (shown["nearest_miss"] != "")
+            shown = shown.assign(limit=shown["limit"].where(~misses, MISSED).assign_attrs(shown["limit"].attrs))
         figure = heatmap(shown, name, x=across, y=up, rows=rows, columns=columns, title=title)
         if out is not None:
             save_figure(figure, out)

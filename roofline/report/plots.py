@@ -46,6 +46,10 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "savefig.dpi": 160,
 }
+MISSED = -1
+"""Where a `limit` is no reason: all that runs there misses the SLO."""
+
+_AXIS_WORDS = {"batch_per_gpu": "batch", "slo": "SLO", "isl": "ISL", "osl": "OSL"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito (2008): eight colours told apart by all common kinds of colour vision."""
 
@@ -85,6 +89,18 @@ def edges(centres: Floats) -> Floats:
     )
     borders: Floats = np.exp(np.concatenate([[first], middle, [last]]))
     return borders
+
+
+def places(coord: xr.DataArray) -> Floats:
+    """Where the values of a coordinate stand on an axis: themselves, or even steps for words."""
+    if coord.dtype.kind in "OUT":
+        return np.exp2(np.arange(coord.size, dtype=np.float64))
+    return coord.values.astype(float)
+
+
+def said(coord: xr.DataArray) -> list[str]:
+    """What an axis says at each value of a coordinate."""
+    return [str(value) if isinstance(value, str) else tokens(float(value)) for value in coord.values]
 
 
 def ticks(centres: Floats, most: int = 6) -> Floats:
@@ -173,7 +189,7 @@ def _grid(canvas: Figure, down: int, across: int) -> list[list[Axes]]:
 
 
 def _panel(ax: Axes, cell: xr.Dataset, variable: str, x: str, y: str, norm: Any, shown: dict[int, str]) -> Any:
-    across, up = cell[x].values.astype(float), cell[y].values.astype(float)
+    across, up = places(cell[x]), places(cell[y])
     held = cell[variable].transpose(y, x).values
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
@@ -196,10 +212,14 @@ def _panel(ax: Axes, cell: xr.Dataset, variable: str, x: str, y: str, norm: Any,
 
 
 def _best(cell: xr.Dataset, variable: str, x: str, y: str) -> str:
-    """Two short lines: the best value, and the batch, context, recipe, deployment and GPUs that reach it."""
+    """Two short lines: the best value, and the place, recipe, deployment and GPUs that reach it."""
     held = cell[variable]
-    one = cell.isel(held.argmax([x, y]))
-    best = f"best {compact(float(one[variable]), 3)}: batch {tokens(float(one[y]))}, context {tokens(float(one[x]))}"
+    at = held.argmax([x, y])
+    one = cell.isel(at)
+    words = [f"{_AXIS_WORDS.get(name, name)} {said(cell[name])[int(at[name])]}" for name in (y, x)]
+    best = f"best {compact(float(one[variable]), 3)}: {', '.join(words)}"
+    if "mode" in one:
+        return f"{best}\n{one['mode'].item()}, {one['recipe'].item()}, {int(one['accelerators'])} GPUs"
     if {"recipe", *DEGREES} <= set(one.variables):
         tp, pp, dp, ep, moe_tp = (int(one[name]) for name in DEGREES)
         gpus = tp * pp * dp
@@ -232,22 +252,24 @@ def _labels(
     grid: list[list[Axes]], ds: xr.Dataset, x: tuple[str, str], y: tuple[str, str], rows: str, columns: str
 ) -> None:
     """Ticks and words at the outer panels only; x and y are names of coordinates and the titles of their axes."""
-    across, up = (ds[name].values.astype(float) for name, _ in (x, y))
+    across, up = (dict(zip(places(ds[name]), said(ds[name]), strict=True)) for name, _ in (x, y))
     for r, line in enumerate(grid):
         for c, ax in enumerate(line):
-            for axis, centres, outer in (
-                (ax.xaxis, ticks(across, 5), r == len(grid) - 1),
-                (ax.yaxis, ticks(up, 8), c == 0),
+            for axis, words, outer in (
+                (ax.xaxis, across, r == len(grid) - 1),
+                (ax.yaxis, up, c == 0),
             ):
-                put_ticks(axis, list(centres) if outer else [], [tokens(value) for value in centres] if outer else [])
-                axis.set_tick_params(length=2.5, width=0.5)
+                at = list(ticks(np.array([*words]), 5 if words is across else 8)) if outer else []
+                put_ticks(axis, at, [words[value].replace(", ", "\n") for value in at])
+                upright = axis is ax.yaxis and ds[y[0]].dtype.kind in "OUT"
+                axis.set_tick_params(length=2.5, width=0.5, labelrotation=90 if upright else 0)
     for c, ax in enumerate(grid[0]):
         star = "*" if f"{columns}_grade" in ds.coords and ds[f"{columns}_grade"].values[c] == "estimated" else ""
         ax.set_title(shown_name(ds, columns, c) + star, fontweight="bold", fontsize=11.5, pad=29, loc="left")
     for ax in grid[-1]:
         ax.set_xlabel(x[1])
     for r, line in enumerate(grid):
-        line[0].set_ylabel(y[1])
+        line[0].set_ylabel("" if ds[y[0]].dtype.kind in "OUT" else y[1])  # words say themselves what they are
         line[0].annotate(
             shown_name(ds, rows, r), (0, 0.5), xytext=(-52, 0), xycoords="axes fraction", textcoords="offset points",
             rotation=90, ha="center", va="center", fontsize=12, fontweight="bold",
@@ -313,7 +335,7 @@ def _legend(canvas: Figure, ds: xr.Dataset, shown: dict[int, str]) -> None:
     ]
     known = reasons(ds["limit"]) if "limit" in ds else {}
     for code, hatch in sorted(shown.items()):
-        words = known.get(code, f"limit {code}")
+        words = "nothing meets the SLO" if code == MISSED else known.get(code, f"limit {code}")
         handles.append(Patch(facecolor="#eaeef2", edgecolor="#8c959f", hatch=hatch, linewidth=0.0, label=words))
     if any(name.endswith("_grade") and "estimated" in ds[name].values for name in map(str, ds.coords)):
         words = "* estimated: rates, power or kernel efficiencies of this system are neither published nor measured"

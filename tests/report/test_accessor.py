@@ -72,6 +72,24 @@ def test_a_prompt_has_isl_on_its_axis() -> None:
     assert "ISL" in axes.get_xlabel()
 
 
+def test_a_plan_is_drawn_over_prompts_and_slos(tmp_path: Path) -> None:
+    asked = [rl.Workload(isl=isl, osl=64, name=str(isl)) for isl in (4096, 1024)]
+    slos = [rl.SLO(tpot_s=1e-5), rl.SLO(tpot_s=0.02), rl.SLO(ttft_s=1.0, tpot_s=0.05)]
+    ds = rl.plan("llama-3.1-8b", "dgx-h100", workload=asked, slo=slos, modes="aggregated", most_accelerators=1)
+    figure = ds.roofline.heatmap(x="isl", y="slo", out=tmp_path / "plan.png")
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1k", "4k"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [slo.replace(", ", "\n") for slo in ds["slo"].values]
+    drawn = np.ma.filled(axes.collections[0].get_array(), np.nan)
+    wanted = ds["tokens_per_mwh"].squeeze().sortby("isl").transpose("slo", "workload")
+    np.testing.assert_array_equal(drawn.reshape(wanted.shape), wanted)
+    assert "nothing meets the SLO" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "SLO ttft 1 s" in axes.texts[0].get_text()
+    assert "aggregated" in axes.texts[0].get_text()
+    with pytest.raises(rl.InputError, match="several of workload have the same osl"):
+        ds.roofline.heatmap(x="osl", y="slo")
+
+
 def test_a_table_is_saved_through_the_accessor(ds: xr.Dataset, tmp_path: Path) -> None:
     ds.roofline.save(tmp_path / "cells.csv")
     assert "tpot [s]" in (tmp_path / "cells.csv").read_text().splitlines()[0]
