@@ -70,6 +70,31 @@ class ValidateDocument(TableDocument):
     rows_file: str | None = Field(default=None, description="where every row was written, if it was")
 
 
+class FitScoreDocument(Document):
+    """Errors of one quantity with constants fitted to some rows; shares of what was measured, null where no row is."""
+
+    how: str = Field(
+        description="before: sheets as they are; fitted; written: what the fitted sheets predict; without-model, "
+        "without-gpu, without-framework: each row by constants fitted without all rows of its group"
+    )
+    quantity: str
+    fits: int = Field(description="fits that it took")
+    rows: int
+    mdape: float | None = Field(description="median absolute error")
+    mape: float | None = Field(description="mean absolute error, each row capped at 1")
+    bias: float | None = Field(description="exp of the median log of predicted over measured")
+
+
+class CalibrateDocument(TableDocument):
+    """Constants fitted to measurements: a row a constant."""
+
+    kind: Literal["calibrate"] = "calibrate"  # type: ignore[assignment]  # a table with more beside it
+    points: int = Field(description="measured rows")
+    used: int = Field(description="of those, closed loops without flags that are predicted: what was fitted to")
+    scores: list[FitScoreDocument]
+    files: list[str] = Field(description="sheets written, if any")
+
+
 class OperationDocument(Document):
     """One operation of one pass on one accelerator, run `count` times."""
 
@@ -165,6 +190,7 @@ PUBLISHED: dict[str, type[Document]] = {
     "table": TableDocument,
     "metrics": MetricsDocument,
     "validate": ValidateDocument,
+    "calibrate": CalibrateDocument,
     "explain": ExplainDocument,
     "specs-list": SheetsDocument,
     "specs-show": SheetContentDocument,

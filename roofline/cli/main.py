@@ -11,6 +11,7 @@ import typer
 
 from roofline import __version__
 from roofline.cli import (
+    calibrate,
     evaluate,
     explain,
     feasibility,
@@ -46,6 +47,7 @@ app.command("pareto")(pareto.pareto)
 app.command("metrics")(metrics.metrics)
 app.command("explain")(explain.explain)
 app.command("validate")(validate.validate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("feasibility")(feasibility.feasibility)
 app.command("heatmap")(heatmap.heatmap)
 specs.app.command("table")(overview.table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, ClassVar, Self
 
@@ -10,13 +11,18 @@ from pydantic import Field, model_validator
 
 from roofline.errors import InputError
 from roofline.specs import quantity as q
-from roofline.specs.records import Sheet
+from roofline.specs.records import Sheet, Source
 
 
 class Stack(Sheet):
     """A serving stack: scheduler, sampling, batching, and how prompts disturb the decoding beside them."""
 
     kind_of_sheet: ClassVar[str] = "stack"
+    default_sources: ClassVar[Mapping[str, Source]] = {
+        "wait_steps": Source(
+            ref="rule where a sheet gives none: a request is looked at within a step", grade="estimated"
+        )
+    }
 
     framework: Annotated[str, Field(min_length=1, description="the server and its version, or a family of them")]
     step_s: Annotated[q.HostSeconds, Field(description="host time a step takes beside its kernels [s]")]
@@ -28,6 +34,11 @@ class Stack(Sheet):
     waiting_share: Annotated[
         q.Share, Field(description="closed loop: share of the others' prompts that a new request waits for")
     ]
+    wait_steps: Annotated[
+        float,
+        q.Quantity("steps", 0.0, 1e3),
+        Field(description="steps that a request waits before it is looked at, beside ttft_s"),
+    ] = 0.0
     captured_batches: Annotated[
         tuple[q.Count, ...],
         Field(description="batch sizes a stack captures in graphs: a step is padded to the next; none: to no other"),
