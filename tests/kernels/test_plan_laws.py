@@ -193,7 +193,7 @@ def test_a_frontier_stands_and_its_end_is_the_best(reach: Reach, setup: Setup, q
     for at in np.ndindex(none.best.shape[:-1]):
         n, kept = int(whole.filled[at]), int(thinned.filled[at])
         points, some = whole.points[at][:n], thinned.points[at][:kept]
-        assert kept == min(n, few) or 0 < kept <= few < n
+        assert min(n, 1) <= kept <= min(n, few)  # one that gave way may be missed when those beside it are beaten
         for found in (points, some):
             assert (np.diff(found[:, F_TPOT]) > 0).all()
             assert (np.diff(found[:, F_COST]) < 0).all()
