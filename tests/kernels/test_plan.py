@@ -227,7 +227,7 @@ def test_memory_is_filled_to_the_last_sequence(
         reach("one workload alone")
 
 
-@pytest.mark.reaches("HEADS", "EXPERTS", "MATH_TYPE", "LAYERS")
+@pytest.mark.reaches("HEADS", "EXPERTS", "MATH_TYPE")
 @PATIENT
 @given(wild_setups(), METERED)
 def test_what_cannot_be_deployed_is_named(reach: Reach, setup: Setup, question: Question) -> None:
