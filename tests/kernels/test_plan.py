@@ -235,6 +235,15 @@ def test_what_cannot_be_deployed_is_named(reach: Reach, setup: Setup, question: 
     agree([replace(setup, kit=in_series)], question, reach)
 
 
+@pytest.mark.reaches("LAYERS")
+@settings(max_examples=10)
+@given(setups(fidelity="kernel"), METERED)
+def test_more_stages_than_layers_are_named(reach: Reach, setup: Setup, question: Question) -> None:
+    deployment = setup.deployment | {"pp": setup.model["layers"] + 1}
+    machine = setup.machine | {"max_accelerators": 1 << 20}
+    agree([replace(setup, deployment=deployment, machine=machine)], question, reach)
+
+
 @pytest.mark.reaches("CONTEXT", "some", *EVERY_MODE)
 @given(setups(fidelity="kernel"), METERED, st.integers(1, 1 << 15))
 def test_a_workload_beyond_the_context_is_left_out(reach: Reach, setup: Setup, question: Question, most: int) -> None:
