@@ -67,7 +67,8 @@ TASK_ISL = {"lm-arena-chat": 205.0, "gpqa": 250.0}
 
 Its chat sends every turn of a conversation as a request with all turns before it (ml-energy/benchmark,
 mlenergy/llm/datasets.py): 95 tokens of prompt and 0.3 earlier turns of 95 + 269 tokens. Those lengths, and 1.3 turns a
-conversation, are of the arena that the data set is from (Chiang et al. 2024, arXiv 2403.04132, table 1).
+conversation, are of the arena that the data set is from (Chiang et al. 2024, arXiv 2403.04132, table 1;
+recalled, not read again: `estimated`).
 """
 
 FREE_SPREAD = 1.0
