@@ -15,6 +15,7 @@ import numpy as np
 
 from roofline.report.files import save_figure
 from roofline.report.parity import parity_picture
+from roofline.validation.calibrate import calibrate
 from roofline.validation.run import SHIPPED, validate
 from roofline.validation.score import Errors, errors
 
@@ -126,8 +127,10 @@ def overall(scores: Scores) -> str:
     rows = []
     for line in lines:
         weighted = [str(line.groups.n), share(line.groups.mdape), share(line.groups.mape)]
-        rows.append([NAMES[line.quantity], f"{line.rows.n} of {line.measured}", *_figures(line.rows), *weighted])
-    return table(["", "rows", "MdAPE", "MAPE", "p90", "bias", "groups", "MdAPE of groups", "MAPE of groups"], rows)
+        figures = [*_figures(line.rows), share(line.rows.coverage)]
+        rows.append([NAMES[line.quantity], f"{line.rows.n} of {line.measured}", *figures, *weighted])
+    header = ["", "rows", "MdAPE", "MAPE", "p90", "bias", "coverage"]
+    return table([*header, "groups", "MdAPE of groups", "MAPE of groups"], rows)
 
 
 def _figures(found: Errors) -> list[str]:
@@ -273,82 +276,47 @@ def section(scores: Scores, title: str, mark: str, picture: Path) -> str:
     )
 
 
-TEXT = """# How accurate is it?
+TEXT = (FOLDER / "accuracy.template").read_text(encoding="utf-8")
+"""The page without its figures: names in braces stand where they go."""
 
-Predictions of served requests, fidelity `serving`, beside what others measured and published. Made by
-`python docs/make_accuracy.py`; `roofline validate` prints the same figures from the points that ship with the package,
-and scores any other table:
 
-```sh
-roofline validate
-roofline validate --by gpu,model,batch --rows rows.csv --out accuracy.png
-roofline validate --data my-measurements.csv --json
-```
+HOW = {
+    "fitted": "in sample",
+    "without-model": "fitted without its model",
+    "without-gpu": "fitted without its accelerator",
+    "without-framework": "fitted without its server",
+}
+"""Scores of a calibration, as the page calls them."""
 
-```python
-import roofline as rl
 
-scores = rl.validate()
-print(f"{{scores.line('tpot').rows.mdape:.0%}} median error of TPOT over {{scores.line('tpot').rows.n}} rows")
-```
+def carried(data: Path) -> str:
+    """What stacks fitted to the peer's sample predict of rows of it that they have not seen."""
+    found = calibrate(data, source=SAMPLE)
+    lines = []
+    for how, title in HOW.items():
+        tpot, ttft = found.score(how, "tpot"), found.score(how, "ttft")
+        figures = (tpot.mdape, tpot.mape, ttft.mdape, ttft.mape)
+        lines.append([title, f"{tpot.n:,}", *map(share, figures)])
+    header = ["stacks", "rows", "TPOT MdAPE", "TPOT MAPE", "TTFT MdAPE", "TTFT MAPE"]
+    return CARRIED.format(constants=len(found.constants), table=table(header, lines))
 
-## How it is scored
 
-- A row is one published measurement with its conditions. It counts for each quantity that it has and that is
-  predicted. A row without a prediction is listed with the reason, never left out in silence.
-- **MdAPE**: the median of |predicted - measured| / measured. **MAPE**: its mean, each row capped at 100 %.
-  **p90**: its 90th percentile. **bias**: exp of the median of ln(predicted / measured); above 1 a time or an energy is
-  predicted too high, and a throughput too.
-- **Groups**: rows of one source, model and accelerator are near repeats of each other. The last columns weigh such
-  groups alike, however many rows they have.
-- Rows that their table flags (settings that contradict each other, unlabelled multi-token prediction) are scored
-  apart and never mixed in.
-- TTFT and TPOT are compared in the statistic that the source gives: means or medians.
-- Each figure rests on public sheets of the part and the model, efficiencies of kernels, and a few constants of a
-  serving stack. There is no constant for a model or for a row.
+CARRIED = """### Rows that the stacks have not seen
 
-{sections}
-## What limits it
+{constants} constants of stacks fitted to the aggregated rows of the peer's sample that have no flag, and to fewer of
+them (`roofline calibrate`, [Calibrating](calibrating.md)). Each row is predicted by constants fitted without all rows
+of its group; kernels are never fitted to served requests.
 
-Two runs of the same configuration on nearby dates agree to 0.4 %; across some months, with new versions of the server,
-they differ by 3 % in the median and 17 % at the 90th percentile. MLPerf results of one GPU by different makers differ
-by about 5 %. No prediction without the version can be better than that.
-
-Not modelled, or only by an estimate:
-
-- **Versions of a server.** One stack sheet stands for a family of servers; flags and kernels that a run chose are not
-  in its row.
-- **Drafts.** With multi-token prediction the share of drafts that are kept depends on the text. It is an estimate
-  wherever the source does not give it.
-- **Lengths of real prompts.** MLPerf and ML.ENERGY do not publish the distribution of input lengths; their prompts are
-  given typical ones.
-- **Balance of experts.** Tokens spread evenly over experts; a hot expert or a layout that repeats it is not seen.
-- **Warming up and running out.** A short run contains a ramp and a tail that its source does not describe.
-- **Prefix caches.** Reuse counts only where the source states its share.
-- **Power of the rest of the box.** J/token and watts are of accelerators. MLPerf's are of whole systems.
-- **Contention.** Links between boxes belong to one deployment alone.
-
-## Where the points come from
-
-`roofline/validation/points.csv` ships with the package: figures typed from public sources, each row with its reference
-(repository, file and commit, or the number of a run) and its conditions. Rows with a number under `anchor` state their
-conditions most completely: start with those when you compare by hand.
-
-<!-- origins -->
-{origins}
-
-Your own table needs the columns `source`, `model`, `gpu` and `metric_kind` (`steady_decode`, `offline_throughput` or
-`online_serving`), the conditions you know (`num_gpus`, `weight_dtype`, `framework`, `tp`, `pp`, `dp`, `ep`, `isl`,
-`osl`, `concurrency_or_batch`) and any of `ttft_ms`, `tpot_ms`, `output_tok_s_total`, `total_tok_s`,
-`energy_j_per_output_token` and `avg_gpu_power_w`. A blank is unknown; other columns are left unread.
+<!-- carried -->
+{table}
 """
 
 
-def page(shipped: Scores, larger: Scores | None = None) -> str:
+def page(shipped: Scores, larger: Scores | None = None, carried: str = "") -> str:
     """The text of docs/accuracy.md."""
     sections = [section(shipped, "The points that ship", "shipped", PICTURE)]
     if larger is not None:
-        sections.append(section(larger, "A larger table", "larger", PICTURE_ALL))
+        sections.append(section(larger, "A larger table", "larger", PICTURE_ALL) + "\n" + carried)
     return TEXT.format(sections="\n".join(sections), origins=origins())
 
 
@@ -397,7 +365,7 @@ def main() -> None:
         writer = csv.DictWriter(handle, list(kept(shipped)[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept(shipped))
-    PAGE.write_text(page(shipped, larger), encoding="utf-8")
+    PAGE.write_text(page(shipped, larger, "" if data is None else carried(data)), encoding="utf-8")
     print(PAGE)
 
 

@@ -58,6 +58,7 @@ KIT = np.dtype(
         ("top_k_fixed_s", _f8),
         ("chunk_work", _f8),  # 1 where the work inside the chunks of a scan is counted, 0 in `ideal`
         ("expert_skew", _f8),  # >= 1: load of the fullest expert rank over its expectation
+        ("expert_tile", _f8),  # rows of a tile of the experts' kernels, what is computed of them; 1 where not counted
         ("fullest_rank", _i8),  # 1: ranks wait for the fullest; 0: mean load
         ("bound", _i8),  # 1: `ideal`, a layer takes max(compute, memory, link); 0: operations in series
     ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import statistics
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,8 +55,10 @@ ATTENTION = {"bfloat16/kv_bfloat16": "bf16", "fp8/kv_fp8": "fp8"}
 HOP_S = 0.5e-6  # as in the system sheets: it is part of what was measured, not of the fixed time
 ATTENTION_FLOOR_S = (7e-6, 11e-6)  # smallest decode attention of any library and part in the tables
 SAME_CHIP = {name: pair for pair in (("b200", "gb200"), ("b300", "gb300")) for name in pair}  # in a box, in a rack
+ATTENTION_CHIP = {"h200": ("h200", "h100")}
 EXPERT_FLOOR_S = (25e-6, 48e-6)  # gate to finalize where nothing binds; larger blocks alone do not show it
-GEMM_FLOOR_S = (2e-6, 12e-6)
+GEMM_MOST_S = 12e-6  # weight-only kernels time larger shapes alone
+PROMPT_ROWS = 4096  # rows of a GEMM from which nothing but arithmetic binds
 FEW_TOKENS, MANY_TOKENS = 256, 16384  # expert blocks: bound by weights, bound by matrix work
 # Typical expert block behind the tabled bins: tells how many bytes are permuted for each FLOP, equation (8) beside it.
 HIDDEN, INNER = 4096.0, 1536.0
@@ -194,34 +197,34 @@ def name_of(library: str, rows: list[Row]) -> str:
 
 
 def fit_gemm(tables: Tables, name: str, part: Part) -> dict[str, Fit]:
-    """Dense GEMMs, N and K of 4096 to 16384, by format; the one-row line and the shortest call pin the fixed time.
+    """Dense GEMMs, N and K of 4096 to 16384, by format: each number from the sizes at which it alone binds.
 
-    Box and rack of the same chip use one library: the fastest over both.
+    eta_memory : slope of the one-row line, so neither launches nor weights that stayed in cache count.   eta_compute :
+    bins of `PROMPT_ROWS` and more, chunks of prompts.   fixed_s : the shortest call.   Each the median over libraries:
+    a server runs one of them. Per-tensor FP8 has the fixed time of bf16, whose activations are quantised by the
+    kernel before (norm or activation); by blocks and in FP4 a kernel of its own quantises, and is in the shortest call.
     """
     system = FAMILIES[name][0]
-    out = {}
-    names = {tabled: name for tabled, (name, _) in FORMATS.items()}
-    chips = [by_format(tables.select("gemm", FAMILIES[chip][0]), names) for chip in SAME_CHIP.get(name, (name,))]
+    out: dict[str, Fit] = {}
+    names = {tabled: fmt for tabled, (fmt, _) in FORMATS.items()}
     for fmt, groups in by_format(tables.select("gemm", system), names).items():
         dtype = next(tabled for tabled, n in names.items() if n == fmt)
         if MATH[fmt] not in part.flop_per_s:
             continue
-        library = fastest(*(formats[fmt] for formats in chips))
         peak_ratio = tables.peak(system, dtype) / part.flop_per_s[MATH[fmt]]
         band_ratio = tables.bandwidth[system] / part.bytes_per_s
-        points = []
-        for row in groups[library]:
-            seconds, flop, moved = 1e-6 * float(row["latency_us_med"]), *shares(row)
-            if max(flop, moved) < 1.0:  # else it came out of cache
-                points.append((seconds * flop * peak_ratio, seconds * moved * band_ratio, 0.0, seconds, 1.0))
-        line = next(r for r in tables.lines if (r["system"], r["backend"], r["dtype"]) == (system, library, dtype))
-        points.append((0.0, 0.0, 0.0, 1e-6 * float(line["min_latency_us"]), 3.0))
-        if float(line["intercept_us"]) > 0:  # a negative one says the smaller weights sat in cache
-            for side in (4096.0, 8192.0, 16384.0):
-                moved_bytes = FORMATS[dtype][1] * side * side
-                seconds = 1e-6 * float(line["intercept_us"]) + moved_bytes / (1e12 * float(line["slope_TBps"]))
-                points.append((0.0, moved_bytes / part.bytes_per_s, 0.0, seconds, 1.0))
-        out[fmt] = search(Points.of(points), GEMM_FLOOR_S, name_of(library, groups[library]))
+        lines = [r for r in tables.lines if (r["system"], r["dtype"]) == (system, dtype)]
+        large = [[shares(r)[0] for r in rows if int(r["bin"]) >= PROMPT_ROWS] for rows in groups.values()]
+        eta_c = statistics.median(math.prod(found) ** (1 / len(found)) for found in large if found) * peak_ratio
+        eta_m = statistics.median(float(r["slope_frac_bw"]) for r in lines) * band_ratio
+        fixed_s = 1e-6 * statistics.median(float(r["min_latency_us"]) for r in lines)
+        fixed_s = min(fixed_s, out["bf16"].fixed_s) if fmt == "fp8" and "bf16" in out else min(fixed_s, GEMM_MOST_S)
+        timed = [(1e-6 * float(r["latency_us_med"]), *shares(r)) for rows in groups.values() for r in rows]
+        missed = [
+            abs((fixed_s + max(t * c * peak_ratio / eta_c, t * m * band_ratio / eta_m)) / t - 1) for t, c, m in timed
+        ]
+        libraries = ", ".join(name_of(library, rows) for library, rows in groups.items())
+        out[fmt] = Fit(eta_c, min(1.0, eta_m), fixed_s, libraries, float(np.median(missed)), len(timed))
     return out
 
 
@@ -273,17 +276,27 @@ def fit_experts(tables: Tables, name: str, gemm: dict[str, Fit]) -> dict[str, Fi
     return out
 
 
-def fit_decode(tables: Tables, system: str, part: Part) -> dict[str, Fit]:
-    """Attention over the cache, head size 128, by format of the cache. Only bandwidth is tabled."""
-    out = {}
-    groups_by = by_format(tables.select("generation", system), {"bfloat16": "bf16", "fp8": "fp8"})
-    for name, groups in groups_by.items():
-        library = fastest(groups)
-        band_ratio = tables.bandwidth[system] / part.bytes_per_s
-        timed = [(1e-6 * float(r["latency_us_med"]), shares(r)[1] * band_ratio) for r in groups[library]]
-        points = [(0.0, seconds * moved, 0.0, seconds, 1.0) for seconds, moved in timed]
-        out[name] = search(Points.of(points), ATTENTION_FLOOR_S, name_of(library, groups[library]))
-    return out
+def fit_decode(tables: Tables, name: str) -> dict[str, Fit]:
+    """Attention over the cache, head size 128, by format of the cache. Only bandwidth is tabled.
+
+    Of parts with one chip the fit whose share of bandwidth is the higher stands for both: where they differ, one
+    table holds a kernel badly chosen for its large caches (FP8 on the H200: 0.68 of bandwidth below a gigabyte, 0.59
+    above; public runs of 8B and 70B models reach the H100's 0.77).
+    """
+    found: dict[str, Fit] = {}
+    for chip in ATTENTION_CHIP.get(name, (name,)):
+        system, stem, _ = FAMILIES[chip]
+        band_ratio = tables.bandwidth[system] / Part.read(stem).bytes_per_s
+        formats = by_format(tables.select("generation", system), {"bfloat16": "bf16", "fp8": "fp8"})
+        for fmt, groups in formats.items():
+            library = fastest(groups)
+            timed = [(1e-6 * float(r["latency_us_med"]), shares(r)[1] * band_ratio) for r in groups[library]]
+            points = [(0.0, seconds * moved, 0.0, seconds, 1.0) for seconds, moved in timed]
+            where = "" if chip == name else f" on {system}, the same chip"
+            fit = search(Points.of(points), ATTENTION_FLOOR_S, name_of(library, groups[library]) + where)
+            if fmt not in found or fit.eta_memory > found[fmt].eta_memory:
+                found[fmt] = fit
+    return found
 
 
 def fit_context(tables: Tables, system: str, part: Part, decode: dict[str, Fit]) -> dict[str, Fit]:
@@ -314,12 +327,13 @@ def fit_context(tables: Tables, system: str, part: Part, decode: dict[str, Fit])
 def fit_reduce(tables: Tables, system: str, part: Part, in_switch: bool) -> tuple[float, float, float, float, str]:
     """(one_shot_s, two_shot_s, eta_reduce, median error, library) of equation (10), TensorRT-LLM's own all-reduce.
 
-    All sizes of group together where switches connect; on a shared bus the largest alone: each further GPU takes
-    from the rate of the others, which no one constant says.
+    All sizes of group together where switches connect; on PCIe pairs alone. On the tabled boxes all GPUs share one
+    bus, and each further one takes from the rate of the others (8 reach a tenth of a pair's): that is those boxes, not
+    the part, and public runs of 4 and 8 L40S (TensorRT-LLM's) reach five times as much.
     """
     rows = [r for r in tables.collectives if r["system"] == system and r["lib"].startswith("trtllm")]
     if system in SHARED_BUS:
-        rows = of_largest_group(rows)
+        rows = of_pairs(rows)
     size = np.array([float(r["bytes"]) for r in rows])
     ranks = np.array([float(r["num_gpus"]) for r in rows])
     seconds = np.array([1e-6 * float(r["latency_us"]) for r in rows])
@@ -345,6 +359,11 @@ def fit_reduce(tables: Tables, system: str, part: Part, in_switch: bool) -> tupl
     return (*best, error, f"TensorRT-LLM custom all-reduce {rows[0]['lib'].split()[-1]}")
 
 
+def of_pairs(rows: list[Row]) -> list[Row]:
+    """The rows of two GPUs."""
+    return [r for r in rows if int(r["num_gpus"]) == 2]
+
+
 def of_largest_group(rows: list[Row]) -> list[Row]:
     """The rows of the most GPUs."""
     most = max(int(r["num_gpus"]) for r in rows)
@@ -354,10 +373,12 @@ def of_largest_group(rows: list[Row]) -> list[Row]:
 def fit_gather(tables: Tables, system: str, part: Part, kinds: tuple[str, ...]) -> tuple[float, float, float, str]:
     """(fixed_s, eta, median error, library) of fixed + hop + (n-1)/n S/(eta link), equations (11) and (13), NCCL.
 
-    The largest group alone: NCCL's time hardly depends on n, so smaller groups would only pull eta down.
+    The largest group alone: NCCL's time hardly depends on n, so smaller groups would only pull eta down. On PCIe pairs,
+    as `fit_reduce` has it.
     """
     rows = [r for r in tables.collectives if r["system"] == system and r["collective"] in kinds]
-    rows = of_largest_group([r for r in rows if r["lib"].startswith("nccl")])
+    rows = [r for r in rows if r["lib"].startswith("nccl")]
+    rows = of_pairs(rows) if system in SHARED_BUS else of_largest_group(rows)
     ranks = np.array([float(r["num_gpus"]) for r in rows])
     sent = (ranks - 1) / ranks * np.array([float(r["bytes"]) for r in rows]) / part.link_bytes_per_s
     seconds = np.array([1e-6 * float(r["latency_us"]) for r in rows])
@@ -379,7 +400,7 @@ def main() -> None:
     fits = {}
     for name, (system, stem, in_switch) in FAMILIES.items():
         part = Part.read(stem)
-        gemm, decode = fit_gemm(tables, name, part), fit_decode(tables, system, part)
+        gemm, decode = fit_gemm(tables, name, part), fit_decode(tables, name)
         fits[name] = {
             "accelerator": stem,
             "gemm": gemm,

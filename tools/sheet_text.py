@@ -113,7 +113,7 @@ def collectives_of(name: str, families: dict[str, Family]) -> Constants:
         if rule:
             ref, grade = f"{rule}; {ref}", "estimated"
         elif name in SHARED_BUS:
-            ref = f"8 GPUs on one shared PCIe bus, fewer are faster; median error {100 * fit[-2]:.0f} %; {ref}"
+            ref = f"pairs on PCIe, more on one bus are slower; median error {100 * fit[-2]:.0f} %; {ref}"
             grade = "estimated"
         fitted[kind] = fit, ref, grade
     (one, two, eta_reduce, _, _), *reduce = fitted["reduce"]
@@ -151,11 +151,11 @@ def notes_of(name: str, family: Family) -> str:
     return (
         "Written by tools/fit_efficiency.py. Median absolute error, in sample, over the medians of the tabled bins: "
         + ", ".join(parts)
-        + ". Above 20 % two constants do not describe the data (short prompts reach less). Per format the library "
-        "fastest over all tabled sizes, named in its source; for expert blocks the one fastest up to 256 tokens, and "
-        "its eta_compute of the one fastest at 16384: a stack that uses one library for all is slower. Fixed times are "
-        "held within 7 to 11 us (decode attention), 7 us and the time of 128 tokens (context attention), 25 and 48 us "
-        "(expert blocks: two numbers from four points)."
+        + ". Above 20 % two constants do not describe the data (short prompts reach less). GEMMs: medians over the "
+        "libraries named. Attention: per format the library fastest over all tabled sizes; expert blocks: the one "
+        "fastest up to 256 tokens, and its eta_compute of the one fastest at 16384. A stack that uses one library for "
+        "all is slower there. Fixed times are held within 7 to 11 us (decode attention), 7 us and the time of 128 "
+        "tokens (context attention), 25 and 48 us (expert blocks: two numbers from four points)."
     )
 
 
@@ -266,10 +266,11 @@ def cdna(families: dict[str, Family], title: str, with_fp4: bool) -> tuple[str, 
     for kind in CLASSES:
         source = dict(base[kind])
         if with_fp4 and kind in ("gemm", "experts"):
-            source["mxfp4"] = blackwell[kind]["nvfp4"]
+            source["mxfp4"] = replace(source["fp8_block"], eta_compute=blackwell[kind]["nvfp4"].eta_compute)
         out[kind] = {fmt: fit.by_rule(rule, eta_compute=fit.eta_compute * scale) for fmt, fit in source.items()}
         if "mxfp4" in out[kind]:
-            fp4_rule = rule.replace("Hopper medians", "Blackwell medians of nvfp4")
+            mixed = "Hopper medians of FP8 in blocks, eta_compute Blackwell's of nvfp4"
+            fp4_rule = rule.replace("Hopper medians", mixed)
             out[kind]["mxfp4"] = replace(out[kind]["mxfp4"], rule=fp4_rule)
     slower = "Hopper medians, fixed times by 1.5: no measurement of RCCL or of AMD's own kernels is at hand"
     table = {

@@ -74,8 +74,8 @@ class FitScoreDocument(Document):
     """Errors of one quantity with constants fitted to some rows; shares of what was measured, null where no row is."""
 
     how: str = Field(
-        description="before: sheets as they are; fitted; written: what the fitted sheets predict; without-model, "
-        "without-gpu, without-framework: each row by constants fitted without all rows of its group"
+        description="before: sheets as they are; fitted: to all rows; without-model, without-gpu, without-framework: "
+        "each row by constants fitted without all rows of its group"
     )
     quantity: str
     fits: int = Field(description="fits that it took")
@@ -85,6 +85,32 @@ class FitScoreDocument(Document):
     bias: float | None = Field(description="exp of the median log of predicted over measured")
 
 
+class PowerGroupDocument(Document):
+    """Rows of one source, model and GPU: median absolute errors of draw at measured times, null where there is none."""
+
+    source: str
+    model: str
+    gpu: str
+    rows: int
+    fitted: float | None
+    without_model: float | None
+    constant: float | None = Field(description="with one share of TDP for all rows of the generation")
+
+
+class PowerFitDocument(Document):
+    """Coefficients of the draw of one generation of accelerators, fitted at the measured times of tokens."""
+
+    generation: str
+    accelerators: list[str] = Field(description="ids of those in the data")
+    used: int = Field(description="rows with a power, without flags, that are predicted")
+    share_of_tdp: float = Field(description="the one share of TDP that is nearest to all rows")
+    constants: list[dict[str, Cell]] = Field(description="as `rows`, by the same columns")
+    scores: list[FitScoreDocument] = Field(
+        description="of power_given_tpot and joules_per_token; how is also constant: every row at share_of_tdp"
+    )
+    groups: list[PowerGroupDocument]
+
+
 class CalibrateDocument(TableDocument):
     """Constants fitted to measurements: a row a constant."""
 
@@ -92,6 +118,7 @@ class CalibrateDocument(TableDocument):
     points: int = Field(description="measured rows")
     used: int = Field(description="of those, closed loops without flags that are predicted: what was fitted to")
     scores: list[FitScoreDocument]
+    power: list[PowerFitDocument] = Field(description="a second fit, where rows have a power; one a generation")
     files: list[str] = Field(description="sheets written, if any")
 
 

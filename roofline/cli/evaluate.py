@@ -45,6 +45,9 @@ LABELS = {"widened_parts": "widened"}
 DEGREES = ("tp", "pp", "dp", "ep", "moe_tp", "accelerators", "system_name")
 """Coordinates that the labels of a deployment and of a system say already."""
 
+SAID_BELOW = ("power_unknown", "tier", "energy_tier")
+"""Coordinates that lines under a table speak of."""
+
 
 def decode(
     models: opt.Models,
@@ -190,15 +193,16 @@ def table_document(kind: Any, rows: Table, out: Path | None) -> Any:
 def show(rows: Table, ds: xr.Dataset, out: Path | None, headers: dict[str, str] = SHOWN) -> None:
     """Print a table with what is the same in every row above it.   headers : the variables it has room for."""
     from roofline.cli.output import print_table
+    from roofline.report import bands
     from roofline.report.plots import basis_line
     from roofline.report.tables import Table
 
-    labels = [c for c in rows.columns if c.name in ds.coords and c.name not in (*DEGREES, "power_unknown")]
+    labels = [c for c in rows.columns if c.name in ds.coords and c.name not in (*DEGREES, *SAID_BELOW)]
     same = [c for c in labels if len(rows) and (c.values == c.values[0]).all()]
     varying = [c for c in labels if not any(c is other for other in same)]
     shown = Table((*varying, *(c for c in rows.columns if c.name in headers)), rows.attrs)
     title = "  ".join(_fact(c.name, c.values[0]) for c in same if c.values[0] != "")
-    footer = "\n".join([*limits(ds), *undisclosed(ds), *_doubts(ds), basis_line(rows.attrs)]) + (
+    footer = "\n".join([*limits(ds), *undisclosed(ds), *_doubts(ds), *bands.lines(ds), basis_line(rows.attrs)]) + (
         "" if out is None else f"\nwritten to {out}"
     )
     if not (ds["limit"].values == 0).any():

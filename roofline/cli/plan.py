@@ -51,6 +51,7 @@ def plan(
     from roofline.cli.evaluate import table_document
     from roofline.cli.output import print_json, waiting
     from roofline.cli.sheets import sheets_of
+    from roofline.report.bands import lines, with_bands
     from roofline.report.files import check_writable, save, suffix_of
     from roofline.report.tables import table
 
@@ -76,6 +77,7 @@ def plan(
             basis=basis.value,
             progress=lambda done, of: say(f"searching: {done} of {of} models"),
         )
+        ds = with_bands(ds)
         if out is not None:
             save(ds, out)
         rows = table(ds)
@@ -85,7 +87,7 @@ def plan(
     if as_json:
         print_json(table_document("plan", rows, out))
         return
-    show(ds, rows, out, explain=command)
+    show(ds, rows, out, explain=command, said=lines(ds))
 
 
 def searched(

@@ -76,6 +76,7 @@ def serve(
     from roofline.cli.evaluate import show, table_document
     from roofline.cli.output import print_json, waiting
     from roofline.cli.sheets import sheets_of
+    from roofline.report.bands import with_bands
     from roofline.report.files import check_writable, save, suffix_of
     from roofline.report.tables import table
 
@@ -110,7 +111,7 @@ def serve(
             slots=slots,
             stack=stack,
         )
-        ds = rl.rollup(ds, boundary=boundary.value, basis=basis.value)
+        ds = with_bands(rl.rollup(ds, boundary=boundary.value, basis=basis.value))
         if out is not None:
             save(ds, out)
     rows = table(ds)

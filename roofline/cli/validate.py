@@ -38,6 +38,7 @@ IMPORTANCE = (
     "MAPE",
     "rows",
     "bias",
+    "coverage",
     "p90",
     "by",
     "MdAPE, groups",
@@ -76,6 +77,7 @@ def validate(
     """Predict published measurements and say how far off the predictions are.
 
     Errors are shares of what was measured; in MAPE a row counts for 100 % at most. Bias is predicted over measured.
+    Coverage is the share of rows within the band of their prediction, which is to be 80 %.
     Rows that the table flags as doubtful are scored apart. --out x.png draws parity and residuals.
     """
     from roofline.cli.output import print_json, waiting

@@ -24,7 +24,7 @@ DECODE = (
     Variable("tokens_per_s_per_user", "USER_RATE", "1/s", "output tokens per second of one sequence"),
     Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "output tokens per second per accelerator"),
     Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
-    Variable("power", "POWER", "W", "metered draw of the busiest accelerator"),
+    Variable("power", "POWER", "W", "metered draw of an accelerator, a mean over those of the replica"),
     Variable("joules_per_token", "ENERGY", "J", "energy per output token, accelerators only"),
     Variable(
         "mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute that the busiest accelerator uses"
@@ -46,7 +46,7 @@ PREFILL = (
     Variable("prefill_time_serial", "SERIAL", "s", "prefill time with collectives after all other work"),
     Variable("tokens_per_s_per_gpu", "GPU_RATE", "1/s", "computed input tokens per second per accelerator"),
     Variable("memory", "MEMORY", "B", "memory of the fullest accelerator: weights, KV cache, activations"),
-    Variable("power", "POWER", "W", "metered draw of the busiest accelerator"),
+    Variable("power", "POWER", "W", "metered draw of an accelerator, a mean over those of the replica"),
     Variable("joules_per_token", "ENERGY", "J", "energy per computed input token, accelerators only"),
     Variable(
         "mfu", "MFU", "1", "model FLOP utilisation: share of dense peak compute that the busiest accelerator uses"

@@ -165,7 +165,7 @@ def try_static(kept, i, on, asked, w, b, g, step_s, step_w, prompt, own_s):
     Returns whether any TTFT is within LATE times its limit.
     """
     batch, pp = on.deployment.dp * b, on.deployment.pp
-    time, peak, moved = prompt
+    time, peak, moved, _ = prompt
     first_s = own_s + time
     whole = first_s + asked.longest[w, g, min(batch, asked.longest.shape[2] - 1)] * step_s
     rate = batch / whole
@@ -205,7 +205,7 @@ def try_prefill_pool(kept, i, on, asked, waits, w, b, c, prompt, own_s, hand_ove
     Returns whether it is in time at the highest load, whatever the limits.
     """
     batch = on.deployment.dp * b
-    time, peak, moved = prompt
+    time, peak, moved, _ = prompt
     first_s = own_s + time
     share = flights / on.deployment.pp / first_s
     busy_w = draw(on.machine, peak * share, moved / on.machine.bytes_per_s * share)

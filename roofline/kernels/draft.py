@@ -54,8 +54,8 @@ def tally_drafts(k, total, tallies, model, layers, machine, kit, deployment, seq
     draft_ends(join, head, model, machine, kit, deployment, sequences)
     k[K_PEAK] += drafts * (join[PEAK] + head[PEAK])
     k[K_MOVED] += drafts * (join[MOVED] + head[MOVED])
-    for part in range(PARTS, SLOTS):
-        total[part] += drafts * (stack[part] + join[part] + head[part])
+    for slot in range(PARTS, SLOTS):  # components, and what the draw is of beside the work
+        total[slot] += drafts * (stack[slot] + join[slot] + head[slot])
     if kit.bound == 1:  # layers are all in the accumulator
         one = np.zeros(CONSTANTS)
         k[K_LAST] += drafts * (roof(join, bandwidth, one) + roof(head, bandwidth, one))

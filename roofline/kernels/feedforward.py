@@ -6,8 +6,17 @@ import numpy as np
 
 from roofline.kernels._jit import inlined, kernel
 from roofline.kernels.collectives import all_gather, all_reduce, exchange_copies, exchange_time
-from roofline.kernels.moe import expert_load
-from roofline.kernels.ops import add_collective, add_gated, add_gemm, add_operation, add_traffic, ceil_div
+from roofline.kernels.moe import computed_rows, expert_load
+from roofline.kernels.ops import (
+    EXTRA_MOVED,
+    EXTRA_PEAK,
+    add_collective,
+    add_gated,
+    add_gemm,
+    add_operation,
+    add_traffic,
+    ceil_div,
+)
 from roofline.layout import Operation
 
 _FFN_UP, _SHARED_UP, _REDUCE_FFN = (
@@ -57,12 +66,19 @@ def add_experts(tally, layer, model, rows, tokens, machine, kit, deployment, pro
         add_gemm(tally, _LATENT_UP, wide, hidden, rows, kit.shared, bandwidth)
     inner = ceil_div(layer.expert_inner, deployment.moe_tp)
     part = kit.expert
-    moved = touched * matrices * wide * inner * part.w_weight + routed * (
-        (wide + inner) * part.w_act + ((matrices - 1) * inner + wide) * part.w_out
-    )
-    add_operation(tally, _EXPERTS, 2.0 * matrices * wide * inner * routed, moved, part, bandwidth)
-    permuted = kit.w_permute * routed * (8.0 * wide + 6.0 * inner)
-    add_traffic(tally, _PERMUTE, permuted, 0.0, kit.permute_eta_memory, bandwidth)
+    weights = matrices * wide * inner
+    row = (wide + inner) * part.w_act + ((matrices - 1) * inner + wide) * part.w_out
+    moved = touched * matrices * wide * inner * part.w_weight + routed * row
+    add_operation(tally, _EXPERTS, 2.0 * weights * routed, moved, part, bandwidth)
+    permuted = kit.w_permute * (8.0 * wide + 6.0 * inner)
+    add_traffic(tally, _PERMUTE, permuted * routed, 0.0, kit.permute_eta_memory, bandwidth)
+    if kit.expert_tile > 1.0 or (kit.fullest_rank == 1 and (deployment.ep > 1 or kit.expert_skew != 1.0)):
+        # All ranks draw power, not only the one waited for, and for the rows that fill up tiles too.
+        mean_touched, mean_rows = expert_load(layer.experts, layer.top_k, deployment.ep, tokens, False, 1.0)
+        computed = computed_rows(mean_touched, mean_rows, kit.expert_tile)
+        tally[EXTRA_PEAK] += 2.0 * weights * (computed - routed) / part.flop_per_s
+        tally[EXTRA_MOVED] += (mean_touched - touched) * weights * part.w_weight
+        tally[EXTRA_MOVED] += (mean_rows - routed) * (row + permuted)
     _add_expert_collectives(tally, layer, model, rows, tokens, machine, kit, deployment, prompt)
 
 

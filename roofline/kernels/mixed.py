@@ -10,7 +10,7 @@ from roofline.kernels.contexts import A_MOVED, A_PEAK, A_TIME, DETAIL_WORK, ROWS
 from roofline.kernels.cores import sum_cores
 from roofline.kernels.linear import add_scan
 from roofline.kernels.memory import cache_bytes_per_sequence, capacity_bytes, weight_bytes, work_bytes
-from roofline.kernels.ops import LATENCY, SLOTS, ceil_div
+from roofline.kernels.ops import EXTRA_MOVED, EXTRA_PEAK, LATENCY, SLOTS, ceil_div
 from roofline.kernels.outputs import N_CONTEXT, N_MATH, N_MEMORY
 from roofline.kernels.sparse import add_index_constants
 from roofline.kernels.step import (
@@ -111,8 +111,8 @@ def mixed_cells(
         for a in range(m):
             time = mixed_k[K_LAYERS] + (acc[A_TIME, c] + late[A_TIME, a])
             step[c, a] = alone[c] + max(0.0, stage_of(time, mixed_k, model, deployment) - stages[c])
-            peak[c, a] = mixed_k[K_PEAK] + acc[A_PEAK, c] + late[A_PEAK, a]
-            moved[c, a] = mixed_k[K_MOVED] + acc[A_MOVED, c] + late[A_MOVED, a]
+            peak[c, a] = mixed_k[K_PEAK] + acc[A_PEAK, c] + late[A_PEAK, a] + total[EXTRA_PEAK]
+            moved[c, a] = mixed_k[K_MOVED] + acc[A_MOVED, c] + late[A_MOVED, a] + total[EXTRA_MOVED]
     held = weight_bytes(model, layers, kit, deployment, _NO_DRAFTS)
     held += work_bytes(model, layers, kit, deployment, rows + chunk, tokens, rows + 1)
     for c in range(n):
@@ -183,8 +183,8 @@ def mixed_grid(
     chunk : int   tokens of each of the dp prompts computed.   chunk_context : int64[m]   of it with them, >= chunk.
 
     Returns {"step": float64[config, n_batch, n, m] of (19) [s], "decode": float64[config, n_batch, n] without the
-    chunks [s], "peak", "moved": as step, of the micro-batch with the chunks [s at dense peak, B], "limit": int8 as
-    step}.
+    chunks [s], "peak", "moved": as step, what the draw of a mean accelerator is of in the micro-batch with the chunks
+    [s at dense peak, B], "limit": int8 as step}.
     """
     context, ahead = np.array(context, dtype=np.float64), np.array(chunk_context, dtype=np.float64)
     shape = (configs.size, batch.shape[1], context.size)

@@ -102,3 +102,14 @@ def expert_load(experts, top_k, ep, tokens, fullest, skew):
     touched = min(local, most, local * cover + spread)
     rows = min(most, skew * (mean + math.sqrt(2.0 * mean * math.log(ep))))
     return touched, rows
+
+
+@kernel
+def computed_rows(touched, rows, tile):
+    """Rows that kernels compute for `rows` token rows of `touched` experts, in whole tiles: equation (7t).
+
+    Every expert touched has one tile at least, and of many tiles the last is half empty on average.
+    """
+    if tile <= 1.0:
+        return rows
+    return max(tile * touched, rows + 0.5 * (tile - 1.0) * touched)

@@ -19,7 +19,9 @@ PEAK = 4  # s, F/flop_per_s: compute time at dense peak
 MOVED = 5  # B, memory traffic
 LINK = 6  # s, collectives in whole
 PARTS = 7  # s by layout.Component from here on
-SLOTS = PARTS + len(Component)
+EXTRA_PEAK = PARTS + len(Component)  # s, what the draw of a mean accelerator is of beside PEAK
+EXTRA_MOVED = EXTRA_PEAK + 1  # B, beside MOVED
+SLOTS = EXTRA_MOVED + 1
 
 TRACE = 7
 """Figures of a traced operation: Operation, FLOP, B, and s fixed, of compute, of memory and of links."""

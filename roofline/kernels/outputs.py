@@ -24,11 +24,13 @@ class Var(IntEnum):
     ENERGY = 6  # J per token, accelerators only
     MFU = 7  # share of peak compute used
     MBU = 8  # share of memory bandwidth used
-    CLASS_COMPUTE = 9
-    CLASS_MEMORY = 10
-    CLASS_NETWORK = 11
-    CLASS_LATENCY = 12
-    COMPONENT = 13  # the first of len(layout.Component)
+    DRAWN_COMPUTE = 9  # share of peak compute that the draw of a mean accelerator is of
+    DRAWN_MEMORY = 10  # share of memory bandwidth, alike
+    CLASS_COMPUTE = 11
+    CLASS_MEMORY = 12
+    CLASS_NETWORK = 13
+    CLASS_LATENCY = 14
+    COMPONENT = 15  # the first of len(layout.Component)
 
 
 VARIABLES = int(Var.COMPONENT) + len(Component)
@@ -37,6 +39,7 @@ VARIABLES = int(Var.COMPONENT) + len(Component)
 V_STEP, V_SERIAL, V_USER, V_GPU = int(Var.STEP), int(Var.SERIAL), int(Var.USER_RATE), int(Var.GPU_RATE)
 V_MEMORY, V_POWER, V_ENERGY = int(Var.MEMORY), int(Var.POWER), int(Var.ENERGY)
 V_MFU, V_MBU, V_CLASS, V_COMPONENT = int(Var.MFU), int(Var.MBU), int(Var.CLASS_COMPUTE), int(Var.COMPONENT)
+V_DRAWN_COMPUTE, V_DRAWN_MEMORY = int(Var.DRAWN_COMPUTE), int(Var.DRAWN_MEMORY)
 COMPONENTS = len(Component)
 CORE, PIPELINE = int(Component.ATTENTION_CORE), int(Component.PIPELINE)
 N_MEMORY, N_MATH, N_CONTEXT = np.int64(Limit.MEMORY), np.int64(Limit.MATH_TYPE), np.int64(Limit.CONTEXT)

@@ -13,8 +13,8 @@ from roofline.kernels.contexts import A_MOVED, A_PEAK, A_TIME, DETAIL_WORK
 from roofline.kernels.cores import sum_cores
 from roofline.kernels.draft import add_rows, tally_drafts
 from roofline.kernels.mixed import tally_mixed
-from roofline.kernels.ops import MOVED, PEAK, ceil_div
-from roofline.kernels.prefill import S_DRAIN, S_MOVED, S_PEAK, S_TIME, prompt_sums
+from roofline.kernels.ops import EXTRA_MOVED, EXTRA_PEAK, MOVED, PEAK, ceil_div
+from roofline.kernels.prefill import S_DRAIN, S_DRAWN_MOVED, S_DRAWN_PEAK, S_PEAK, S_TIME, prompt_sums
 from roofline.kernels.step import (
     DECODE,
     K_FIRST,
@@ -34,7 +34,8 @@ from roofline.kernels.sweep import step_times
 _TIME = np.int64(A_TIME)
 _ONE = np.int64(1)  # sequence whose prompt a chunk is of, on each rank
 
-# Columns of what is kept of a pass for each workload. Work is that of one micro-batch.
+# Columns of what is kept of a pass for each workload. Work is that of one micro-batch, what the draw of a mean
+# accelerator is of.
 P_STEP, P_STAGE, P_PEAK, P_MOVED = range(4)  # s, s, s at dense peak, B
 P_CORE, P_CORE_PEAK, P_CORE_MOVED, P_PLAIN_PEAK, P_PLAIN_MOVED = range(4, 9)  # attention alone; the pass without drafts
 P_DRAFTS = 9  # s, of all drafts
@@ -50,6 +51,12 @@ def stage(layers_time, k, more, model, deployment):
         return k[K_FIRST] + layers_time + k[K_LAST] + more
     rho, tail = pipeline_shares(model, deployment)
     return max(k[K_FIRST] + rho * layers_time, tail * layers_time + k[K_LAST] + more)
+
+
+@kernel
+def drawn(k, total):
+    """(s at dense peak, B) that draw is of, of a pass without its attention cores."""
+    return k[K_PEAK] + total[PEAK] + total[EXTRA_PEAK], k[K_MOVED] + total[MOVED] + total[EXTRA_MOVED]
 
 
 @kernel
@@ -102,7 +109,7 @@ def decode_pass(
     close_pass(k, total, first, last, model, machine, kit, deployment, rows)
     sum_cores(acc, idle, start, stop, layers, machine, kit, deployment, contexts, sequences, new, DECODE, DETAIL_WORK)
     mean_cores(found[:, P_CORE:], acc, each)
-    peak, moved = k[K_PEAK] + total[PEAK], k[K_MOVED] + total[MOVED]
+    peak, moved = drawn(k, total)
     for w in range(found.shape[0]):
         found[w, P_DRAFTS] = 0.0
         found[w, P_PLAIN_PEAK] = peak + found[w, P_CORE_PEAK]
@@ -114,7 +121,7 @@ def decode_pass(
             late, drafted, model.first_draft, model.last_draft, layers, machine, kit, deployment, contexts, sequences,
             _ONE, DECODE, DETAIL_WORK,
         )  # fmt: skip
-        peak, moved = k[K_PEAK] + total[PEAK], k[K_MOVED] + total[MOVED]
+        peak, moved = drawn(k, total)
         for w in range(found.shape[0]):
             for c in range(w * each, (w + 1) * each):
                 found[w, P_DRAFTS] += drafts * late[A_TIME, c] / each
@@ -151,7 +158,7 @@ def mixed_pass(found, passed, chunked, scratch, k, model, layers, machine, kit, 
     tally_mixed(tallies, total, model, layers, machine, kit, deployment, sequences, new, chunk, tokens)
     ends(first, last, model, machine, kit, deployment, rows + chunk, rows + 1)
     close_pass(k, total, first, last, model, machine, kit, deployment, rows + chunk)
-    peak, moved = k[K_PEAK] + total[PEAK], k[K_MOVED] + total[MOVED]
+    peak, moved = drawn(k, total)
     for w in range(found.shape[0]):
         time = k[K_LAYERS] + (passed[w, P_CORE] + chunked[w, 0])
         found[w, M_MORE] = max(0.0, stage(time, k, passed[w, P_DRAFTS], model, deployment) - passed[w, P_STAGE])
@@ -164,9 +171,11 @@ def mixed_pass(found, passed, chunked, scratch, k, model, layers, machine, kit, 
 
 @kernel
 def prompt_pass(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk):
-    """(time, work at dense peak, bytes) of computing `batch` prompts at once: (15p) with its work.
+    """(time, work at dense peak, bytes, work) of computing `batch` prompts at once: (15p) with its work.
+
+    Work and bytes are what the draw of a mean accelerator is of; the last is at dense peak too, of the fullest rank.
 
     sums : float64[prefill.SUMS];   acc, times, tile : of a whole tile of contexts.
     """
     prompt_sums(sums, scratch, acc, times, tile, model, layers, machine, kit, deployment, batch, isl, cached, chunk)
-    return sums[S_TIME] + sums[S_DRAIN], sums[S_PEAK], sums[S_MOVED]
+    return sums[S_TIME] + sums[S_DRAIN], sums[S_DRAWN_PEAK], sums[S_DRAWN_MOVED], sums[S_PEAK]

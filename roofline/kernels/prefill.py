@@ -18,7 +18,7 @@ from roofline.kernels.contexts import (
 )
 from roofline.kernels.cores import sum_cores
 from roofline.kernels.memory import cache_bytes_per_sequence, capacity_bytes, weight_bytes, work_bytes
-from roofline.kernels.ops import PARTS, SLOTS, ceil_div
+from roofline.kernels.ops import EXTRA_MOVED, EXTRA_PEAK, PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
     COMPONENTS,
     CORE,
@@ -67,7 +67,8 @@ S_SERIAL_DRAIN = 3
 S_PEAK, S_MOVED = 4, 5  # s at dense peak, B
 S_COMPUTE, S_MEMORY, S_NETWORK, S_LATENCY = 6, 7, 8, 9  # s by class
 S_WHOLE = 10  # s, sums of stages
-S_PART = 11
+S_DRAWN_PEAK, S_DRAWN_MOVED = 11, 12  # s at dense peak and B that the draw of a mean accelerator is of
+S_PART = 13
 SUMS = S_PART + COMPONENTS
 
 
@@ -116,6 +117,8 @@ def add_chunks(
         sums[S_WHOLE] += whole[c]
         sums[S_PEAK] += k[K_PEAK] + acc[A_PEAK, c]
         sums[S_MOVED] += k[K_MOVED] + acc[A_MOVED, c]
+        sums[S_DRAWN_PEAK] += k[K_PEAK] + acc[A_PEAK, c] + total[EXTRA_PEAK]
+        sums[S_DRAWN_MOVED] += k[K_MOVED] + acc[A_MOVED, c] + total[EXTRA_MOVED]
         sums[S_COMPUTE] += k[K_COMPUTE] + acc[A_COMPUTE, c]
         sums[S_MEMORY] += k[K_MEMORY] + acc[A_MEMORY, c]
         sums[S_NETWORK] += k[K_NETWORK] + acc[A_NETWORK, c]
@@ -222,10 +225,13 @@ def prefill_cells(
 def _write_prompt(out, slots, bound, i, b, c, sums, time, serial, memory, machine, per_stage, group, batch, new, ideal):
     compute_share = sums[S_PEAK] * per_stage / time
     memory_share = sums[S_MOVED] / machine.bytes_per_s * per_stage / time
-    power = draw(machine, compute_share, memory_share)
+    drawn_compute = sums[S_DRAWN_PEAK] * per_stage / time
+    drawn_memory = sums[S_DRAWN_MOVED] / machine.bytes_per_s * per_stage / time
+    power = draw(machine, drawn_compute, drawn_memory)
     values = (
         time, serial, new / time, batch * new / (group * time), memory, power, group * power * time / (batch * new),
-        compute_share, memory_share, sums[S_COMPUTE], sums[S_MEMORY], sums[S_NETWORK], sums[S_LATENCY],
+        compute_share, memory_share, drawn_compute, drawn_memory,
+        sums[S_COMPUTE], sums[S_MEMORY], sums[S_NETWORK], sums[S_LATENCY],
     )  # fmt: skip
     for v in range(len(values)):
         if slots[v] >= 0:

@@ -69,7 +69,7 @@ class Room(NamedTuple):
 
 @kernel
 def prompt_on(room, on, batch, isl, new, chunk):
-    """(time, work at dense peak, bytes) of `batch` prompts of which `new` tokens are computed, in chunks."""
+    """As `passes.prompt_pass`, of `batch` prompts of which `new` tokens are computed, in chunks."""
     return prompt_pass(
         room.sums, room.scratch, room.acc, room.times, room.tile, on.model, on.layers, on.machine, on.kit,
         on.deployment, batch, isl, isl - new, chunk,
@@ -120,7 +120,7 @@ def try_batch(kept, i, counts, room, on, asked, bars, known, free, g, e, b):
             prompt = prompt_on(room, on, b * deployment.dp, isl, new, new)
             if b == 1:
                 known.prompt[w] = (
-                    BALANCE * prompt[1] * min(deployment.dp, deployment.pp) / (deployment.pp * deployment.dp)
+                    BALANCE * prompt[3] * min(deployment.dp, deployment.pp) / (deployment.pp * deployment.dp)
                 )
             in_time = try_static(kept, i, on, asked, w, b, g, step_s, step_w, prompt, own_s)
             known.closed[e, w, asked.chunks.size] = asked.prune == 1 and not in_time

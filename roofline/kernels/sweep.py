@@ -27,7 +27,7 @@ from roofline.kernels.contexts import (
 from roofline.kernels.cores import sum_cores
 from roofline.kernels.draft import add_rows, drafted_step_times, tally_drafts
 from roofline.kernels.memory import capacity_bytes, stage_share, sum_caches, weight_bytes, work_bytes
-from roofline.kernels.ops import PARTS, SLOTS, ceil_div
+from roofline.kernels.ops import EXTRA_MOVED, EXTRA_PEAK, PARTS, SLOTS, ceil_div
 from roofline.kernels.outputs import (
     COMPONENTS,
     CORE,
@@ -38,6 +38,8 @@ from roofline.kernels.outputs import (
     TILE,
     V_CLASS,
     V_COMPONENT,
+    V_DRAWN_COMPUTE,
+    V_DRAWN_MEMORY,
     V_ENERGY,
     V_GPU,
     V_MBU,
@@ -89,6 +91,8 @@ def detail_of(slots, bound, bounded):
     if bound.size > 0 or slots[V_CLASS] >= 0 or (bounded and slots[V_SERIAL] >= 0):
         return DETAIL_CLASSES
     if slots[V_MFU] >= 0 or slots[V_MBU] >= 0 or slots[V_POWER] >= 0 or slots[V_ENERGY] >= 0:
+        return DETAIL_WORK
+    if slots[V_DRAWN_COMPUTE] >= 0 or slots[V_DRAWN_MEMORY] >= 0:
         return DETAIL_WORK
     return DETAIL_TIME
 
@@ -241,8 +245,7 @@ def _write_cells(
         per_byte = per_stage / machine.bytes_per_s
         for c in range(size):
             row[c] = (k[K_MOVED] + acc[A_MOVED, c]) * per_byte / step[c]
-    if slots[V_POWER] >= 0 or slots[V_ENERGY] >= 0:
-        _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, group / (batch * per_step))
+    _write_draw(out, slots, i, b, start, power, acc, k, total, step, machine, per_stage, group / (batch * per_step))
     if slots[V_CLASS] >= 0:
         for c in range(size):
             out[slots[V_CLASS], i, b, start + c] = k[K_COMPUTE] + acc[A_COMPUTE, c]
@@ -272,17 +275,28 @@ def _write_cells(
 
 
 @inlined
-def _write_energy(out, slots, i, b, start, power, acc, k, step, machine, per_stage, per_token):
-    """Metered draw and J per token: equation (16)."""
-    peak, moved, per_byte = k[K_PEAK], k[K_MOVED], per_stage / machine.bytes_per_s
+def _write_draw(out, slots, i, b, start, power, acc, k, total, step, machine, per_stage, per_token):
+    """Metered draw and J per token, and what they are of: equation (16)."""
+    peak, moved = k[K_PEAK] + total[EXTRA_PEAK], k[K_MOVED] + total[EXTRA_MOVED]
+    per_byte, stop = per_stage / machine.bytes_per_s, start + step.size
+    if slots[V_DRAWN_COMPUTE] >= 0:
+        row = out[slots[V_DRAWN_COMPUTE], i, b, start:stop]
+        for c in range(step.size):
+            row[c] = (peak + acc[A_PEAK, c]) * per_stage / step[c]
+    if slots[V_DRAWN_MEMORY] >= 0:
+        row = out[slots[V_DRAWN_MEMORY], i, b, start:stop]
+        for c in range(step.size):
+            row[c] = (moved + acc[A_MOVED, c]) * per_byte / step[c]
+    if slots[V_POWER] < 0 and slots[V_ENERGY] < 0:
+        return
     for c in range(step.size):
         compute_share = (peak + acc[A_PEAK, c]) * per_stage / step[c]
         memory_share = (moved + acc[A_MOVED, c]) * per_byte / step[c]
         power[c] = draw(machine, compute_share, memory_share)
     if slots[V_POWER] >= 0:
-        copy(out[slots[V_POWER], i, b, start : start + step.size], power)
+        copy(out[slots[V_POWER], i, b, start:stop], power)
     if slots[V_ENERGY] >= 0:
-        row = out[slots[V_ENERGY], i, b, start : start + step.size]
+        row = out[slots[V_ENERGY], i, b, start:stop]
         for c in range(step.size):
             row[c] = power[c] * step[c] * per_token
 

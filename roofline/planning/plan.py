@@ -18,16 +18,20 @@ from roofline.planning.objective import Objective
 from roofline.planning.question import Question, question
 from roofline.planning.space import Space
 from roofline.planning.variables import AT_BOUNDARY, FIGURES, TEXTS
+from roofline.serving.bands import ABOUT, MEASURED_MODES, tiers_of
 from roofline.specs import Facility, Model, Recipe, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
+    from numpy.typing import NDArray
+
     from roofline.planning.choose import Choice
     from roofline.rack.energy import Basis, Boundary
     from roofline.serving.slo import SLO
     from roofline.serving.workload import Workload
+    from roofline.specs.stack import Stack
 
 DIMS = ("model", "system", "workload", "slo")
 
@@ -81,7 +85,8 @@ def plan(
 
     Returns a Dataset with dims (model, system, workload, slo): the figures of the choice, its deployment, batch and
     pools. Where nothing meets the SLO it is NaN, `nearest_miss` names the limit that the nearest candidate misses and
-    `nearest_factor` by how much; where nothing runs `limit` says why. Fidelity `serving`. tokens/MWh and J/token count
+    `nearest_factor` by how much; where nothing runs `limit` says why. Fidelity `serving`; `tier` and `energy_tier` say
+    what figures rest on, `ds.roofline.band("tpot")` is the band of one (docs/bands.md). tokens/MWh and J/token count
     OUTPUT tokens; input and total rates are variables of their own. Attribute `candidates`: how many were decided, by
     evaluation or by a bound.
     Raises `InputError` for bad input. Equations: section 13 of docs/equations.md.
@@ -215,6 +220,9 @@ class _Result:
             data[name] = (DIMS, self.figures[name], {"units": units, "long_name": text + where})
         for name, text in TEXTS.items():
             data[name] = (DIMS, self.texts[name], {"long_name": text})
+        held = tier_arrays(self.texts["mode"], self.texts["prefill_system"], self.systems, helpers, asked.stack)
+        for name, tiers in held.items():
+            data[name] = (DIMS, tiers, {"long_name": f"{ABOUT[name]}, of the lowest of its systems"})
         data["bound"] = (DIMS, self.bound, BOUND_FLAGS)
         data["limit"] = (DIMS, self.limit, LIMIT_FLAGS)
         coords: dict[str, Any] = {
@@ -237,6 +245,27 @@ class _Result:
         used = {str(name) for texts in ("recipe", "prefill_recipe") for name in np.unique(self.texts[texts])}
         found = attributes(asked, aim, self.models, [*self.systems, *helpers], recipes, used, self.candidates)
         return xr.Dataset(data, coords=coords, attrs=found)
+
+
+def tier_arrays(
+    modes: NDArray[np.object_],
+    prefill_systems: NDArray[np.object_],
+    systems: Sequence[System],
+    helpers: Sequence[System],
+    stack: Stack,
+) -> dict[str, NDArray[np.object_]]:
+    """`tier` and `energy_tier` of each choice, of the shape of `DIMS`; '' where nothing is chosen, or none is claimed.
+
+    modes, prefill_systems : of each choice.   helpers : systems beside those of the axis that may compute prompts.
+    """
+    named = {axes.label(system): system for system in (*helpers, *systems)}
+    found = {name: np.full(modes.shape, "", dtype=object) for name in ABOUT}
+    for at in zip(*np.nonzero(modes != ""), strict=True):
+        if modes[at] in MEASURED_MODES:
+            of = [systems[at[1]], *([named[prefill_systems[at]]] if prefill_systems[at] else [])]
+            for array, tier in zip(found.values(), tiers_of(of, stack), strict=True):
+                array[at] = tier
+    return found
 
 
 def attributes(

@@ -147,10 +147,10 @@ class Side:
 
         roomy = self.machine.copy()
         roomy["memory_bytes"] = math.inf
-        want = int(Var.STEP), int(Var.MFU), int(Var.MBU)
+        want = int(Var.STEP), int(Var.DRAWN_COMPUTE), int(Var.DRAWN_MEMORY)
         values = self._run(models, batches, contexts, new, drafts, want, roomy, True)["values"]
-        step, mfu, mbu = (values[variable] for variable in want)
-        loads = np.stack([step, mfu * step, mbu * step * self.machine["bytes_per_s"][0]]).mean(axis=-1)
+        step, compute, memory = (values[variable] for variable in want)
+        loads = np.stack([step, compute * step, memory * step * self.machine["bytes_per_s"][0]]).mean(axis=-1)
         shaped: Floats = loads.reshape(3, len(models), len(self.rows), batches.size)
         return shaped
 

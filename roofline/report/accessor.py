@@ -134,6 +134,24 @@ class RooflineAccessor:
             save_figure(figure, out)
         return figure
 
+    def band(self, variable: str) -> tuple[xr.DataArray, xr.DataArray]:
+        """(low, high) between which 80 % of measurements of a figure like this lie, in its units; of serve and plan.
+
+        variable : ttft, tpot, a rate of tokens or requests, joules_per_token, power or tokens_per_mwh. NaN where no
+        band is claimed: where nothing runs, for rates under a rate of arrivals, which is given, and for attention and
+        feed-forward on two systems. Raises InputError for another variable, and for a Dataset of another function.
+        What a band depends on, and how it is made: docs/bands.md.
+        """
+        from roofline.report.bands import band
+
+        return band(self._ds, variable)
+
+    def with_bands(self) -> xr.Dataset:
+        """The Dataset with `tpot_low`, `tpot_high` and so on beside its figures; as it is where it has no bands."""
+        from roofline.report.bands import with_bands
+
+        return with_bands(self._ds)
+
     def reasons(self) -> xr.DataArray:
         """Why each cell has no value, in words; '' where it has one. Shape of `limit`."""
         limit = self._variable("limit")

@@ -111,10 +111,9 @@ def deployed(
     most = int(np.argmax(blocked)) if blocked.any() else most  # the chunk takes room too
     batches = batches[:most]
     padded = np.array([min(stack.padded(b), most) for b in range(1, most + 1)]) - 1  # graphs are captured per rank
-    work = decode_grid(*cell, batches[None], np.array([context]), want=(Var.STEP, Var.MFU, Var.MBU), with_bound=False)[
-        "values"
-    ]
-    seconds, compute, memory = (work[name][0, padded, 0] for name in (Var.STEP, Var.MFU, Var.MBU))
+    want = Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY
+    work = decode_grid(*cell, batches[None], np.array([context]), want=want, with_bound=False)["values"]
+    seconds, compute, memory = (work[name][0, padded, 0] for name in want)
     own = stack.step_s + stack.sequence_s * np.arange(most + 1)
     first_s, start = _chunks_alone(cell, chunk, pp, ranks)
     with_chunk = found["step"][0, padded, 0].mean(axis=-1)
@@ -155,11 +154,11 @@ def _chunks_alone(cell: Any, chunk: int, pp: int, ranks: int) -> tuple[float, Fl
     models, layers, machines, kits, deployments, one = cell
     roomy = machines.copy()
     roomy["memory_bytes"] = np.inf
-    want, prompt = (Var.STEP, Var.MFU, Var.MBU, *classes), np.array([chunk])
+    want, prompt = (Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY, *classes), np.array([chunk])
     found = prefill_grid(models, layers, roomy, kits, deployments, one, np.array([[prompts]]), prompt, want=want)
     values = found["values"]
     step = values[Var.STEP][0, 0]
-    work = np.stack([values[Var.MFU][0, 0] * step, values[Var.MBU][0, 0] * step]) / flights
+    work = np.stack([values[Var.DRAWN_COMPUTE][0, 0] * step, values[Var.DRAWN_MEMORY][0, 0] * step]) / flights
     through = step if flights == 1 else sum(values[name][0, 0] for name in classes)
     return float(through[0]), work
 

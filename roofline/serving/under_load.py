@@ -12,6 +12,7 @@ from roofline.errors import InputError
 from roofline.grid import axes
 from roofline.grid.evaluate import Grid
 from roofline.grid.variables import LIMIT_FLAGS
+from roofline.serving.bands import tier_coords
 from roofline.serving.deployed import deployed
 from roofline.serving.queueing import open_loop
 from roofline.serving.replica import ClosedLoop, closed_loop
@@ -85,7 +86,8 @@ def serve(
     request_latency, batch, rates, power, joules_per_token (accelerators; `roofline.rollup` has the others), with a rate
     also percentiles and the load; `limit` where a deployment does not run, `reason` where a figure is outside what was
     compared with a simulator (docs/queueing.md) and where there is no steady state (NaN then).
-    Fidelity `serving`: the kernel fidelity with a serving stack, whose constants are `estimated` so far.
+    Fidelity `serving`: the kernel fidelity with a serving stack. Coordinates `tier` and `energy_tier` say what figures
+    rest on; `ds.roofline.band("tpot")` is the band of one (docs/bands.md).
     Raises `InputError` for bad input. Equations: docs/queueing.md; (19), (20) of docs/equations.md.
     """
     asked = Workload.of(workload)
@@ -127,9 +129,11 @@ def serve(
     )
     text = "clients of one replica" if rate is None else "requests a second to one replica"
     coords = grid.coords() | {name: (name, loads, {"units": "1" if rate is None else "1/s", "long_name": text})}
+    coords |= tier_coords(grid.systems, sheet)
     attributes = grid.attributes("output") | {
         "fidelity": "serving",
         "pass": "serve",
+        "band_kind": "closed" if rate is None else "open",
         "stack": sheet.id or sheet.name,
         "mean_isl": f"{asked.mean_isl:g}",
         "mean_osl": f"{asked.mean_osl:g}",

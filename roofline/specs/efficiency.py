@@ -9,7 +9,7 @@ from pydantic import Field
 
 from roofline.specs import quantity as q
 from roofline.specs.formats import Format
-from roofline.specs.records import Frozen, Record, Sheet, Source
+from roofline.specs.records import Frozen, FrozenMap, Record, Sheet, Source
 
 Eta = Annotated[q.Share, Field(description="achieved share of the peak, at most 1")]
 
@@ -133,4 +133,13 @@ class Efficiency(Sheet):
     operations: Operations
     collectives: Collectives
     experts_skew: Annotated[q.Skew, Field(description="load of the fullest expert rank over its expectation")]
+    experts_tile_rows: Annotated[
+        dict[Format, q.Count],
+        Frozen,
+        Field(
+            default_factory=FrozenMap,
+            description="by format of the experts' weights: rows of a tile of their kernels, all of which draw power; "
+            "of the draw alone, not of times; 1 where none is given",
+        ),
+    ]
     runtime: Runtime

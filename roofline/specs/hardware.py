@@ -19,7 +19,7 @@ from roofline.specs.records import Folders, Frozen, FrozenMap, Record, Sheet, Sh
 IDLE_SHARE_OF_TDP = 0.107
 """Idle over TDP, fitted on H100: the default where a sheet gives no idle power (grade `estimated`)."""
 
-DRAW_A, DRAW_B = 4.54, 0.647
+DRAW_A, DRAW_B = 4.76, 0.602
 """Coefficients of equation (16), fitted on H100: the default elsewhere (grade `estimated`)."""
 
 

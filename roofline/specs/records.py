@@ -73,6 +73,10 @@ class Source(Record):
     note: str = ""
 
 
+WHAT_IF = Source(ref="changed by replace()", grade="estimated")
+"""Source of what `Sheet.replace` changed."""
+
+
 class Sheet(Record):
     """A YAML sheet. `kind` is its singular name; `id` its file's stem."""
 
@@ -192,9 +196,8 @@ def _apply(record: R, tree: dict[str, Any], where: str) -> R:
             raise findings.input_error(where, [findings.unknown_field(name, type(record).model_fields)])
         given[name] = _changed(record.__dict__[name], change, f"{where} {name}")
     if isinstance(record, Sheet):
-        what_if = Source(ref="changed by replace()", grade="estimated")
         paths = [path for path in _paths(record, tree) if path.split(".")[0] not in ("sources", "id", "name", "notes")]
-        given["sources"] = {**given.get("sources", {}), **dict.fromkeys(paths, what_if)}
+        given["sources"] = {**given.get("sources", {}), **dict.fromkeys(paths, WHAT_IF)}
     if isinstance(record, Sheet):
         if "name" in tree and "id" not in tree:  # what is renamed is another sheet
             given["id"] = "-".join(str(given["name"]).lower().split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,30 +15,30 @@ from roofline.specs.records import Sheet, Source
 
 
 class Stack(Sheet):
-    """A serving stack: scheduler, sampling, batching, and how prompts disturb the decoding beside them."""
+    """A serving stack: scheduler, sampling, batching, and how prompts share time with decoding."""
 
     kind_of_sheet: ClassVar[str] = "stack"
     default_sources: ClassVar[Mapping[str, Source]] = {
         "wait_steps": Source(
             ref="rule where a sheet gives none: a request is looked at within a step", grade="estimated"
-        )
+        ),
+        "prompt_tokens": Source(ref="rule where a sheet gives none: the default chunk of servers", grade="estimated"),
     }
 
     framework: Annotated[str, Field(min_length=1, description="the server and its version, or a family of them")]
     step_s: Annotated[q.HostSeconds, Field(description="host time a step takes beside its kernels [s]")]
     sequence_s: Annotated[q.HostSeconds, Field(description="more of it for each sequence in flight [s]")]
-    prefill_share: Annotated[
-        q.Share, Field(description="f: share of a chunk's extra time that lands in the steps of those decoding")
-    ]
     ttft_s: Annotated[q.HostSeconds, Field(description="from arrival to the scheduler and back, without queueing [s]")]
-    waiting_share: Annotated[
-        q.Share, Field(description="closed loop: share of the others' prompts that a new request waits for")
-    ]
     wait_steps: Annotated[
         float,
         q.Quantity("steps", 0.0, 1e3),
         Field(description="steps that a request waits before it is looked at, beside ttft_s"),
     ] = 0.0
+    prompts: Annotated[
+        Literal["mixed", "first"],
+        Field(description="chunks of prompts are mixed into decode steps, or run before sequences decode on"),
+    ] = "mixed"
+    prompt_tokens: Annotated[q.Count, Field(description="tokens of prompts that run together, at most")] = 8192
     captured_batches: Annotated[
         tuple[q.Count, ...],
         Field(description="batch sizes a stack captures in graphs: a step is padded to the next; none: to no other"),

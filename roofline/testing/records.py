@@ -141,7 +141,7 @@ def idealised_kit(kit: Plain) -> Plain:
     for name in PARTS:
         twin[name] = kit[name] | {"eta_compute": 1.0, "eta_memory": 1.0, "fixed_s": 0.0, "w_act": 0.0, "w_out": 0.0}
     twin |= dict.fromkeys(("w_expand", "w_hidden", "w_logit", "w_permute", "w_score", "chunk_work"), 0.0)
-    twin |= dict.fromkeys(KIT_FIXED_TIMES, 0.0) | dict.fromkeys(KIT_ETAS, 1.0) | {"expert_skew": 1.0}
+    twin |= dict.fromkeys(KIT_FIXED_TIMES, 0.0) | dict.fromkeys((*KIT_ETAS, "expert_skew", "expert_tile"), 1.0)
     return twin | {"fullest_rank": 0, "bound": 1}
 
 

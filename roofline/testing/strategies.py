@@ -149,6 +149,7 @@ def kits(draw: Draw) -> Plain:
     kit["w_conv"] = draw(st.sampled_from([2.0, 4.0]))
     kit["w_score"] = draw(st.sampled_from([0.0, 2.0, 4.0]))
     kit["expert_skew"] = draw(st.sampled_from([1.0, 1.2, 3.0]))
+    kit["expert_tile"] = draw(st.sampled_from([1.0, 1.0, 16.0, 64.0]))
     kit["fullest_rank"] = draw(st.sampled_from([0, 1]))
     return kit | {"bound": 0}
 

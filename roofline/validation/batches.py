@@ -62,11 +62,11 @@ class Batches:
         def at(values: Floats) -> Floats:
             return between(nodes, values, batch)
 
+        queued = np.array([case.kind == "offline" for case in self.cases])
         own_s = stack["step_s"] + stack["sequence_s"] * batch
         alone_s, more_s = own_s + at(work.step_s), at(work.more_s)
         step_s = alone_s + self.chunks * more_s
         kappa, tau_steps = self._each("steps_per_token", 1.0), self._each("mean_steps", 1.0)
-        queued = np.array([case.kind == "offline" for case in self.cases])
         median = np.array([case.tpot == "median" for case in self.cases])
         tpot_s = kappa * np.where(median, alone_s, step_s)
         rate = self.ranks * batch / (tau_steps * step_s)

@@ -182,9 +182,9 @@ class Cells:
         dp, pp = (records.group(name)[configs][:, None] for name in ("dp", "pp"))
         batch = dp * np.maximum(self.run_at[rows], 1)
         context, new = np.array([one.context]), 1 + one.drafts
-        want, many = (Var.STEP, Var.MFU, Var.MBU), batch.size > FEW
+        want, many = (Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY), batch.size > FEW
         alone = decode_grid(*cell, batch, context, new, one.drafts, want=want, with_bound=False, parallel=many)
-        step, compute, memory = (alone["values"][name][..., 0] for name in (Var.STEP, Var.MFU, Var.MBU))
+        step, compute, memory = (alone["values"][name][..., 0] for name in want)
         limit = alone["limit"][..., 0]
         compute, memory = compute * step, memory * step
         found.step_s[rows], found.compute_s[rows], found.memory_s[rows] = step, compute, memory
@@ -213,7 +213,7 @@ def _chunks_alone(records: Records, configs: Ints, chunk: int, rows: Ints, found
     dp, pp = (records.group(name)[configs] for name in ("dp", "pp"))
     prompts = (dp - 1) * pp + 1
     classes = (Var.CLASS_COMPUTE, Var.CLASS_MEMORY, Var.CLASS_NETWORK, Var.CLASS_LATENCY)
-    want = (Var.STEP, Var.MFU, Var.MBU, *classes)
+    want = (Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY, *classes)
     values = prefill_grid(
         models, layers, roomy, kits, deployments, one, prompts[:, None], np.array([chunk]), want=want, with_bound=False
     )["values"]
@@ -221,8 +221,8 @@ def _chunks_alone(records: Records, configs: Ints, chunk: int, rows: Ints, found
     through = sum(values[name][:, 0, 0] for name in classes)
     found.step_s[rows, 0] = found.compute_s[rows, 0] = found.memory_s[rows, 0] = 0.0
     found.more_s[rows, 0] = np.where(flights == 1, step, through)
-    found.chunk_compute_s[rows, 0] = values[Var.MFU][:, 0, 0] * step / flights
-    found.chunk_memory_s[rows, 0] = values[Var.MBU][:, 0, 0] * step / flights
+    found.chunk_compute_s[rows, 0] = values[Var.DRAWN_COMPUTE][:, 0, 0] * step / flights
+    found.chunk_memory_s[rows, 0] = values[Var.DRAWN_MEMORY][:, 0, 0] * step / flights
 
 
 def between(nodes: Floats, values: Floats, at: Floats) -> Floats:

@@ -8,15 +8,18 @@ of the constant in steps; what does is algebra on arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from roofline.serving.steps import TABLED, whole_steps
+from roofline.specs.stack import Stack
 from roofline.validation.cells import Cells, Work, between, nodes_of
 from roofline.validation.lengths import of_case
 from roofline.validation.slots import slots_of
+from roofline.validation.together import PAIR, share_seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,12 +48,19 @@ DRAIN = 1.5
 
 
 class Loop(NamedTuple):
-    """`clients` of one attention rank of a case.   slots : it holds.   weight : of this loop in the case's figures."""
+    """`clients` of one attention rank of a case.   slots : it holds.   weight : of this loop in the case's figures.
+
+    share : of others' prompts that a request decodes beside, the rest it waits for.   alike : all lengths are equal,
+    from a common start on.   first : prompts run before sequences decode on, not mixed into their steps.
+    """
 
     case: int
     clients: int
     slots: int
     weight: float
+    share: float
+    alike: bool
+    first: bool
 
 
 class Figures(NamedTuple):
@@ -125,7 +135,9 @@ class Loops:
         case = self._column("case").astype(np.int64)
         clients, slots, full = self._column("clients"), self._column("slots"), self.full
         own = {name: values[case] for name, values in stack.items()}
-        constant, share_seen = own["ttft_s"], own["prefill_share"]
+        constant, share_seen = own["ttft_s"], self._column("share")
+        first, alike = self._column("first") > 0.0, self._column("alike") > 0.0
+        clients_in = np.minimum(clients, slots)
         steps, fills, chunks = self._steps("mean_steps"), self._steps("mean_fill"), self._steps("mean_chunks")
         kappa, fill = self._steps("steps_per_token"), fills / chunks
         nodes = self.cells.nodes
@@ -133,8 +145,13 @@ class Loops:
         def step_s(batch: Floats) -> Floats:
             return own["step_s"] + own["sequence_s"] * batch + between(nodes, work.step_s, batch)
 
+        alone_s = own["step_s"] + work.more_s[:, 0]
+
         def more_s(batch: Floats) -> Floats:
-            return between(nodes, work.more_s, batch)
+            # Of the prompts that share a step only one hides the weights that decoding reads.
+            mixed = between(nodes, work.more_s, batch)
+            mixed = np.where(alike, (mixed + (PAIR - 1) * work.more_s[:, 0]) / PAIR, mixed)
+            return np.where(first, alone_s, mixed)
 
         def rate_at(batch: Floats) -> Floats:
             return batch / (steps * step_s(batch) + batch * fills * more_s(batch))
@@ -155,11 +172,12 @@ class Loops:
         rest_s = np.where(constant > 0.0, ((1.0 - of_time) * wait_s + (of_time - share) * mixed_s) / 2.0, 0.0)
         slot_s = np.where(full, (clients - slots - rate * constant) / rate, 0.0)
         mean_step_s = own_s + seen * fill * own_more_s
-        # What a prompt costs that the others do not see is waited for by itself.
-        unseen_s = (1.0 - share_seen) * steps * seen * fill * own_more_s
+        # Prompts that a request does not decode beside it has waited for; a start that is not all counts them below.
+        unseen_s = np.where(alike, (1.0 - share_seen) * (clients_in - 1.0) * fills * own_more_s, 0.0)
         tpot_s = kappa * (mean_step_s - (1.0 - share_seen) * seen * fill * own_more_s)
         known_s = constant + rest_s + unseen_s + own["wait_steps"] * (wait_s + share * fill * wait_more_s)
-        ttft_s = self._with_start(known_s + slot_s + sojourn * mixed_s, constant, own["step_s"], fills, chunks, work)
+        ttft_s = known_s + slot_s + np.where(alike, wait_s + chunks * (own_s + fill * own_more_s), sojourn * mixed_s)
+        ttft_s = np.where(alike, ttft_s, self._with_start(ttft_s, constant, own["step_s"], fills, chunks, work))
         median = np.array([self.cases[i].ttft == "median" for i in case])
         counted_s = self.middle[0] * wait_s + self.middle[1] * wait_more_s
         ttft_s = np.where(median, known_s + counted_s, ttft_s)
@@ -234,8 +252,17 @@ def loops_of(cases: Sequence[Case], records: Records, config: Ints, stack: Mappi
         busy[i] = min(clients, ranks[i]) * case.pool.replicas
         each, left = divmod(clients, int(ranks[i]))
         parts = [(1, 1.0)] if each == 0 else [(each, 1.0 - left / ranks[i]), (each + 1, left / ranks[i])]
-        loops += [Loop(i, n, int(slots[i]), part) for n, part in parts if part > 0.0]
+        loops += [_loop(i, case, n, int(slots[i]), part) for n, part in parts if part > 0.0]
     return _counted(cases, lengths, loops, busy, limit, records, config, stack)
+
+
+def _loop(place: int, case: Case, clients: int, slots: int, weight: float) -> Loop:
+    stack = Stack.load(case.stack)
+    first, alike = stack.prompts == "first", case.spread == 0.0 and case.requests is not None
+    waves = (case.requests or math.inf) / case.load
+    per_batch = max(1, int(stack.prompt_tokens / case.isl))
+    share = share_seen(min(clients, slots), waves, per_batch, alike=alike, prompts_first=first)
+    return Loop(place, clients, slots, weight, share, alike, first)
 
 
 def _counted(
@@ -294,7 +321,8 @@ def _cells(
 ) -> Cells:
     """Whole batches below and above those wanted of each loop, padded as its server pads."""
     rows = [
-        [float(b) for value in row for b in (np.floor(value), np.floor(value) + 1.0) if b <= loop.slots]
+        [0.0] * (loop.first or loop.alike)
+        + [float(b) for value in row for b in (np.floor(value), np.floor(value) + 1.0) if b <= loop.slots]
         for row, loop in zip(wanted, loops, strict=True)
     ]
     nodes = nodes_of([row or [float(loop.slots)] for row, loop in zip(rows, loops, strict=True)])

@@ -138,8 +138,8 @@ def _case(point: Point) -> Case:
         raise sources.Unpredicted(f"no sheet of the accelerator {point.gpu}")
     server = names.framework(point.framework)
     block = {"fp8_block": True, "fp8": False}.get(sources.noted(point, "gemm"))
-    if model.family.startswith("deepseek"):
-        block = None  # its FP8 checkpoints are in blocks whatever the attention projections are called
+    if sources.noted(point, "moe") == "fp8_block" or model.family.startswith("deepseek"):
+        block = None  # its FP8 checkpoint is in blocks, whatever the attention projections are called
     recipe = names.recipe(model, point.weight_dtype, point.kv_dtype, system[1], server.family, block)
     if recipe is None:
         raise sources.Unpredicted(f"no recipe for weights in {point.weight_dtype} on {point.gpu}")
@@ -157,7 +157,7 @@ def _case(point: Point) -> Case:
         osl=0.0,
         framework=server.family,
         generation=system[1],
-        stack=server.stack,
+        stack=names.stack(server.stack, system[1]),
         flags=point.flagged,
     )
     return _BY_SOURCE.get(point.source, _plain)(point, blank)
@@ -176,7 +176,8 @@ def _inferencex(point: Point, blank: Case) -> Case:
     from roofline.validation import sources
 
     median = point.source != "aiconfigurator_silicon_sample"
-    found = _closed(point, blank, sources.SPREAD, sources.WAVES)
+    drawn = (point.isl, point.osl) in sources.INFERENCEX_SHAPES
+    found = _closed(point, blank, sources.SPREAD if drawn else 0.0, sources.WAVES)
     statistic: Statistic = "median" if median else "mean"
     return replace(found, ttft=statistic, tpot=statistic, energy="decode" if found.kind == "apart" else "all")
 
@@ -244,6 +245,10 @@ def _static(point: Point, blank: Case) -> Case:
         memory_fraction=1.0,  # the batch ran, so it fitted: what a server leaves free is not known
         counts="decode" if point.metric_kind == "steady_decode" else "run",
     )
+
+
+def _splitwise(point: Point, blank: Case) -> Case:
+    return replace(_static(point, blank), framework="splitwise", stack="splitwise")
 
 
 def _poisson(point: Point, blank: Case) -> Case:
@@ -334,7 +339,7 @@ _BY_SOURCE = {
     "mlperf_inference_v4.1": _mlperf,
     "mlperf_inference_v5.1": _mlperf,
     "mlperf_inference_v6.0": _mlperf,
-    "splitwise_perf_model": _static,
+    "splitwise_perf_model": _splitwise,
     "trtllm_docs_online_v0.14": _poisson,
     "trtllm_docs_v0.9_static": _static,
     "trtllm_dsr1_best_practice": _best_practice,

@@ -1,7 +1,7 @@
 """Sheets with fitted constants: a folder that stands before the shipped sheets and predicts what the fit predicts.
 
 Each sheet is the one that was fitted from, with numbers and their sources replaced: one a stack, one an efficiency
-sheet of the accelerators in the data.
+sheet of the accelerators in the data, one an accelerator whose draw was fitted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 from roofline.errors import InputError
 from roofline.specs import folders as places
 from roofline.specs.stack import Stack
+from roofline.validation.names import family_of
 from roofline.validation.tuned import Constant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from roofline.specs.records import Sheet
     from roofline.validation.calibrate import Calibration, Fitted
+    from roofline.validation.power import PowerFit
 
 WIDTH = 112
 """Characters of a line of notes."""
@@ -41,14 +45,14 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"--out {folder}: the folder {parent} cannot be written to")
 
 
-def write(found: Calibration, folder: Path) -> list[Path]:
+def write(found: Calibration, folder: Path, power: Sequence[PowerFit] = ()) -> list[Path]:
     """Write the sheets of a calibration and return their files, sorted: all of them or none.
 
-    folder : new or empty; `stacks` and `efficiency` are made in it.
+    folder : new or empty; `stacks`, `efficiency` and `accelerators` are made in it.   power : fits of draw.
     Raises InputError where it cannot be written, or an efficiency is no sheet of its own.
     """
     check_folder(folder)
-    texts = {**_stacks(found), **_efficiencies(found)}
+    texts = {**_stacks(found), **_efficiencies(found), **_accelerators(found, power)}
     made = Path(tempfile.mkdtemp(prefix=".sheets-", dir=folder.absolute().parent))
     try:
         for name, text in texts.items():
@@ -66,8 +70,8 @@ def _stacks(found: Calibration) -> dict[str, str]:
     served = {Stack.load(case.stack).id for case in found.cases}
     texts = {}
     for name in sorted(served):
-        mine = [(c, parts) for c, parts in _named(found) if parts.kind == "stack" and parts.group == name]
-        mine = [(c, parts) for c, parts in mine if parts.field in Stack.model_fields]
+        groups = name, family_of(name)
+        mine = [(c, parts) for c, parts in _named(found) if parts.kind == "stack" and parts.group in groups]
         if not mine:
             continue
         sheet, path = Stack.load(name), places.resolve("stack", name, None)
@@ -110,6 +114,20 @@ def _efficiencies(found: Calibration) -> dict[str, str]:
     return texts
 
 
+def _accelerators(found: Calibration, power: Sequence[PowerFit]) -> dict[str, str]:
+    texts = {}
+    for fit in power:
+        for name in fit.accelerators:
+            data = _parsed(places.resolve("accelerator", name, None))
+            for constant in fit.constants:
+                field = constant.name.rsplit(".", 1)[1]
+                _put(data["power"], field, number(constant.value, field))
+                ref = f"fit to {_table(found, fit.rows)}: {_interval(constant)}{_doubt(constant)}"
+                _cite(data, f"power.{field}", ref, "measured" if constant.identified else "estimated")
+            texts[f"accelerators/{name}.yaml"] = _text(data)
+    return texts
+
+
 def _multiply(data: Any, sheet: Sheet, path: str, factors: list[Fitted], table: str) -> None:
     """A number times its factors, the source telling which."""
     if not factors:
@@ -146,7 +164,11 @@ def _named(found: Calibration) -> list[tuple[Fitted, Constant]]:
 
 
 def _data(found: Calibration) -> str:
-    return f"{found.measured.path.name} (sha256 {found.measured.digest}, {len(found.points)} rows)"
+    return _table(found, len(found.points))
+
+
+def _table(found: Calibration, rows: int) -> str:
+    return f"{found.measured.path.name} (sha256 {found.measured.digest}, {rows} rows)"
 
 
 def _interval(constant: Fitted) -> str:

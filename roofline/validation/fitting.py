@@ -2,19 +2,20 @@
 
 A constant is what a sheet can hold: seconds of a stack's sheet, or a factor on a number of the efficiency sheets. So
 what stands after the slash of a name is here a format of those sheets ("all/fp8.gemm.fixed_s": all GEMMs in FP8), and
-a constant of a stack holds for everything that is served by that sheet.
+a constant of a stack holds for everything that is served by that sheet, or by those of its family.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from roofline.errors import InputError
 from roofline.specs.stack import Stack
-from roofline.validation.tuned import ALL, SHEET_FIELDS, STACK_FIELDS, Constant
+from roofline.validation.names import family_of
+from roofline.validation.tuned import ALL, Constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 CLASSES = ("gemm", "experts", "decode_attention", "context_attention")
 """Classes of operations that efficiency sheets have by format, so that a factor on them can be written."""
-
-UNREAD = frozenset(STACK_FIELDS) - frozenset(SHEET_FIELDS)
-"""Fields of a stack that predictions take from no sheet: fitted, but without effect once they are written."""
 
 SCALE = 0.1
 """Error of a prediction, in log, beyond which a row counts less than its square."""
@@ -60,12 +58,12 @@ DIGITS = 4
 class Prior:
     """One constant before it meets data.
 
-    name : as `roofline.validation.tuned` writes it, of class stack or of `CLASSES`.   start : centre, and where the fit
-    begins; None: what the stack's sheet says.   sigma : standard deviation of its log.   lower, upper : of its value.
+    name : STACK.stack.FIELD of a sheet or a family of them, or all.CLASS.FIELD, a factor, with a class of `CLASSES`.
+    start : centre, and where the fit begins.   sigma : standard deviation of its log.   lower, upper : of its value.
     """
 
     name: str
-    start: float | None
+    start: float
     sigma: float
     lower: float
     upper: float
@@ -73,22 +71,27 @@ class Prior:
     @property
     def parts(self) -> Constant:
         """The name taken apart. Raises InputError for a constant that no sheet can hold."""
-        found = Constant.of(self.name, self.start or 0.0)
+        found = Constant.of(self.name, self.start)
         if found.kind != "stack" and (found.kind not in CLASSES or found.group != ALL):
             raise InputError(f"{self.name}: give all.CLASS.FIELD, with a class among {', '.join(CLASSES)}")
         return found
 
     def centre(self) -> float:
-        """Where it starts. Raises InputError where its sheet says what a fit in logs cannot start from."""
-        value = self.start
-        if value is None:
-            parts = self.parts
-            value = float(getattr(Stack.load(parts.group), parts.field))
-        if not self.lower <= value <= self.upper:
+        """Where it starts. Raises InputError for what a fit in logs within its limits cannot start from."""
+        if not 0.0 < self.lower <= self.start <= self.upper:
             raise InputError(
-                f"{self.name} = {value:g} in its sheet: a fit starts from {self.lower:g} to {self.upper:g}"
+                f"{self.name}: a fit cannot start at {self.start:g} within {self.lower:g} to {self.upper:g}; give "
+                "0 < lower <= start <= upper"
             )
-        return value
+        return self.start
+
+
+class Predicts(Protocol):
+    """What a fit needs of a model."""
+
+    def predict(self, values: Mapping[str, float]) -> Floats:
+        """Two quantities of each row with these constants, float64[n, 2]; NaN where there is none."""
+        ...
 
 
 class Model:
@@ -104,6 +107,7 @@ class Model:
         self.parts = [(prior.name, prior.parts) for prior in priors]
         self.prepared: Prepared = prepare(cases)
         self._stacks = np.array([Stack.load(case.stack).id for case in cases], dtype=str)
+        self._families = np.array([family_of(name) for name in self._stacks], dtype=str)
         self._formats = _formats(cases, self.prepared.records)
         self._loops: Any = self.prepared.groups[0][1]
         self._works: dict[tuple[float, ...], Work] = {}
@@ -148,7 +152,8 @@ class Model:
         found = {field: column.copy() for field, column in self.prepared.stack.items()}
         for name, parts in self.parts:
             if parts.kind == "stack" and name in values:
-                found[parts.field][self._stacks == parts.group] = values[name]
+                rows = (self._stacks == parts.group) | (self._families == parts.group)
+                found[parts.field][rows] = values[name]
         return found
 
 
@@ -200,7 +205,7 @@ def values_at(priors: Sequence[Prior], centres: Floats, x: Floats) -> dict[str, 
     return {prior.name: float(f"{min(max(value, prior.lower), prior.upper):.{DIGITS}g}") for prior, value in held}
 
 
-def fit(model: Model, data: Data, priors: Sequence[Prior], centres: Floats, rows: Flags, x: Floats) -> Fit:
+def fit(model: Predicts, data: Data, priors: Sequence[Prior], centres: Floats, rows: Flags, x: Floats) -> Fit:
     """Constants of largest posterior: Gaussian in log before, errors of logs with the shape of scipy's soft_l1.
 
     rows : bool[n]   which are used.   x : where to begin, [constants].   No randomness. The intervals are scipy's: the

@@ -81,7 +81,7 @@ _FRAMEWORKS = (
 
 @dataclass(frozen=True)
 class Framework:
-    """A family of servers.   stack : name of its sheet."""
+    """A family of servers.   stack : the sheet that stands for it, or a family of them, one a generation."""
 
     family: str
     stack: str
@@ -96,9 +96,30 @@ def framework(name: str) -> Framework:
     return Framework("other", "default")
 
 
+@cache
+def stack(family: str, generation: str) -> str:
+    """Name of the sheet of a family of servers on a generation: Hopper's where there is none of its own."""
+    from roofline.specs.folders import find
+    from roofline.specs.stack import Stack
+
+    own = f"{family}-{generation}"
+    return Stack.load(own if find("stack", own, None) else family).id
+
+
+def family_of(sheet: str) -> str:
+    """The family of servers of a stack's sheet: its name without a generation."""
+    family, _, generation = sheet.rpartition("-")
+    return family if generation in GENERATIONS else sheet
+
+
 def on_a_card(gpu: str) -> int:
     """Accelerators of what a measurement counts as one of that name: a dual card is two."""
     return 2 if " Dual " in gpu else 1
+
+
+_OWN_FP8 = ("qwen3", "qwen3-moe", "qwen3-next", "qwen3-5-moe")
+"""Families whose FP8 checkpoints their maker publishes: scaled by blocks, without scales for the cache. Tables that say
+`fp8` of TensorRT-LLM mean FP8 of either kind: they say so of DeepSeek, whose only one is by blocks, as well."""
 
 
 @cache
@@ -131,16 +152,18 @@ def recipe(which: Model, weights: str, kv: str, generation: str, family: str, bl
 
     weights, kv : formats as measurements name them, blank where not said.   block : whether the source says that FP8
     is scaled by blocks; None: as the model ships.   family : of servers; where nothing is said of the cache,
-    TensorRT-LLM keeps it in FP8 beside FP8 weights, others do so on Blackwell and CDNA 4.
+    TensorRT-LLM keeps it in FP8 beside FP8 weights that came with scales for it, others do so on Blackwell and CDNA 4.
     """
     listed = which.recipes
     if weights in ("", "bf16", "fp16"):
         return "bf16"
     if weights == "fp8":
-        blocks = "fp8-block" in listed and "fp8" not in listed if block is None else block
+        own = "fp8-block" in listed and which.family in _OWN_FP8
+        blocks = own or ("fp8-block" in listed and "fp8" not in listed if block is None else block)
         if not blocks and "fp8-block-kv8" not in listed:
             return "fp8"
-        kv8 = kv == "fp8" or (kv == "" and (family == "trtllm" or generation in ("blackwell", "cdna4")))
+        scaled = family == "trtllm" and not own
+        kv8 = kv == "fp8" or (kv == "" and (scaled or generation in ("blackwell", "cdna4")))
         return "fp8-block-kv8" if kv8 else "fp8-block"
     if weights == "fp4":
         prefix = "mxfp4" if generation.startswith("cdna") else "nvfp4"

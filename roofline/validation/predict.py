@@ -17,8 +17,9 @@ from roofline.validation.batches import batches_of
 from roofline.validation.cells import Records, Setup
 from roofline.validation.closed_loop import draw, loops_of
 from roofline.validation.conditions import Case
+from roofline.validation.names import family_of
 from roofline.validation.queues import queues_of
-from roofline.validation.tuned import SHEET_FIELDS, Servers, constants, tune
+from roofline.validation.tuned import STACK_FIELDS, Servers, constants, tune
 from roofline.validation.whole_batches import whole_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Predictions:
     tpot_s, ttft_s : in the statistic that was measured [s].   output_tok_s : of the whole deployment [tokens/s].
     total_tok_s : input and output.   joules_per_token, power_w : of accelerators; a token is an output token.
     compute_s, memory_s : work for an output token at peak compute and bandwidth [s].
+    running : mean sequences that decode in all, where the conditions say so.
     idle_w, tdp_w, power_a, power_b : of equation (16).
     reason : object[n]   why there is no prediction, empty where there is one.
     """
@@ -54,11 +56,21 @@ class Predictions:
     power_w: Floats
     compute_s: Floats
     memory_s: Floats
+    running: Floats
     idle_w: Floats
     tdp_w: Floats
     power_a: Floats
     power_b: Floats
     reason: NDArray[np.object_]
+
+    def mean_tpot_s(self, tpot_s: Floats, output_tok_s: Floats) -> Floats:
+        """Mean time of a token as measured [s]: by the rate where a known number of sequences decodes, else `tpot_s`.
+
+        Power is a mean over prompts too, which a median time between tokens leaves out.
+        """
+        by_rate = self.running / output_tok_s
+        found: Floats = np.where(np.isfinite(by_rate), by_rate, tpot_s)
+        return found
 
     def power_at(self, tpot_s: Floats) -> Floats:
         """Draw of one accelerator [W] where tokens take the time given, as measured, instead of the predicted one.
@@ -101,13 +113,13 @@ def prepare(cases: Sequence[Case | str]) -> Prepared:
     setups = [_setup(case, case.pool.degrees) for case in real]
     setups += [_setup(case, (case.prompt_pool or case.pool).degrees) for case in real]
     stacks = [Stack.load(case.stack) for case in real]
-    stack = {name: np.array([getattr(sheet, name) for sheet in stacks], dtype=np.float64) for name in SHEET_FIELDS}
-    # As `roofline.serve`: all of a chunk is seen by those that decode, and a request is looked at within a step.
-    stack |= {"prefill_share": np.ones(len(real)), "wait_steps": np.zeros(len(real))}
+    stack = {name: np.array([getattr(sheet, name) for sheet in stacks], dtype=np.float64) for name in STACK_FIELDS}
     servers = Servers(
         np.array([case.framework for case in real], dtype=str),
         np.array([case.generation for case in real], dtype=str),
         np.array([case.pool.degrees[2] for case in real], dtype=np.int64),
+        np.array([sheet.id for sheet in stacks], dtype=str),
+        np.array([family_of(sheet.id) for sheet in stacks], dtype=str),
     )
     records, config = Records.of(setups), np.arange(len(real))
     groups: list[tuple[Ints, Any]] = []
@@ -147,7 +159,7 @@ def evaluate(prepared: Prepared, tuned: Mapping[str, float] | None = None) -> Pr
     for rows, made in prepared.groups:
         figures = made.figures(records, {name: column[rows] for name, column in stack.items()})
         at = prepared.place[rows]
-        osl, isl, count, decode = _lengths([prepared.cases[i] for i in at])
+        osl, isl, count, decode, running = _lengths([prepared.cases[i] for i in at])
         output = np.where(osl > 0.0, figures.requests_s * osl, np.nan)
         machine = records.machines[records.configs["machine"][prepared.config[rows]]]
         of_row = {
@@ -159,6 +171,7 @@ def evaluate(prepared: Prepared, tuned: Mapping[str, float] | None = None) -> Pr
             "joules_per_token": np.where(decode > 0.0, figures.decode_w * decode, figures.power_w * count) / output,
             "compute_s": figures.compute_s,
             "memory_s": figures.memory_s,
+            "running": running,
             **{name: machine[name] for name in ("idle_w", "tdp_w", "power_a", "power_b")},
         }
         runs = np.isfinite(figures.requests_s)
@@ -170,10 +183,12 @@ def evaluate(prepared: Prepared, tuned: Mapping[str, float] | None = None) -> Pr
     return Predictions(**values, reason=reason)
 
 
-def _lengths(cases: Sequence[Any]) -> tuple[Floats, Floats, Floats, Floats]:
+def _lengths(cases: Sequence[Any]) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Output and input tokens of a request, and accelerators, of each case; those alone that decode where energy is
-    counted so, else 0."""
+    counted so, else 0; sequences that decode where that is known, else NaN."""
     osl = np.array([0.0 if case.kind == "prompts" else case.osl for case in cases])
     isl = np.array([case.isl for case in cases])
     decode = [case.pool.group * case.pool.replicas if case.energy == "decode" else 0.0 for case in cases]
-    return osl, isl, np.array([case.accelerators for case in cases], dtype=np.float64), np.array(decode)
+    running = [case.load if case.kind == "steady" and case.isl > 0.0 else np.nan for case in cases]
+    count = np.array([case.accelerators for case in cases], dtype=np.float64)
+    return osl, isl, count, np.array(decode), np.array(running)

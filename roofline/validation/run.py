@@ -48,11 +48,12 @@ def validate(
     data : a CSV file of `roofline.validation.measured`; default the table that the environment variable ROOFLINE_DATA
     names, else the shipped one.   source : only rows of these sources.   by : groupings among source, gpu, model,
     framework and batch.
-    Every row is predicted or counted with the reason why not. The same table gives the same scores.
+    Every row is predicted, with its band, or counted with the reason why not. The same table gives the same scores.
     Raises InputError where the table cannot be read, or a source or a grouping is not known.
     """
     from roofline.validation.conditions import case_of
     from roofline.validation.predict import predict
+    from roofline.validation.unseen import bands_of
 
     groupings = (by,) if isinstance(by, str) else tuple(by)
     sources = (source,) if isinstance(source, str) else tuple(source or ())
@@ -61,4 +62,5 @@ def validate(
         label(measured.points[0], name)  # before time is spent on predictions
     cases = [case_of(point) for point in measured.points]
     kind = ["" if isinstance(case, str) else case.kind for case in cases]
-    return score(measured, predict(cases), by=groupings, kind=kind)
+    predictions = predict(cases)
+    return score(measured, predictions, by=groupings, bands=bands_of(cases, predictions), kind=kind)

@@ -50,7 +50,7 @@ FIELDS = {
 }
 """Numbers of a row by name and unit, with the attributes of `Point` and of `Predictions` that hold them.
 
-The last one is `Predictions.power_at` the measured time per output token."""
+The last one is `Predictions.power_at` the measured mean time per output token."""
 
 OF_QUANTITY = {
     "tpot": ("tpot_s",),
@@ -271,8 +271,9 @@ def score(
     flagged = np.array([bool(point.flagged) for point in points], dtype=bool)
     truth = {name: values_of(points, mine) for name, (mine, _) in FIELDS.items()}
     found = {name: np.asarray(getattr(predictions, theirs)) for name, (_, theirs) in FIELDS.items() if theirs}
-    found["power_given_tpot_w"] = predictions.power_at(truth["tpot_s"])
-    truth["power_given_tpot_w"][np.isnan(truth["tpot_s"])] = np.nan
+    mean_s = predictions.mean_tpot_s(truth["tpot_s"], truth["output_tok_per_s"])
+    found["power_given_tpot_w"] = predictions.power_at(mean_s)
+    truth["power_given_tpot_w"][np.isnan(mean_s)] = np.nan
     reason = predictions.reason
     return Scores(
         measured=measured,

@@ -7,6 +7,7 @@ A name is GROUP.CLASS.FIELD or GROUP/RECIPE.CLASS.FIELD:
   b200-hgx.collectives.fixed_s     times the fixed times of its collectives; eta: of the shares of link rates
   trtllm.stack.step_s              seconds of that family of servers, in place of its sheet's
   sglang/blackwell.stack.wait_steps  the same on one generation; trtllm/dp: where attention is data parallel
+  vllm-hopper.stack.ttft_s         of all that is served by that sheet; sglang: by those of its family too
   all.decode_attention.eta_memory  on every accelerator
 
 Efficiencies stay within 1.
@@ -53,11 +54,8 @@ COLLECTIVES: Mapping[str, tuple[str, ...]] = {
     "eta": ("eta_reduce", "eta_gather", "eta_exchange", "eta_p2p", "eta_out"),
 }
 
-SHEET_FIELDS = ("step_s", "sequence_s", "ttft_s")
-"""Of a stack, from its sheet."""
-
-STACK_FIELDS = (*SHEET_FIELDS, "prefill_share", "wait_steps")
-"""Of a stack: those of its sheet, f of the mixing rule, and steps that a request waits before it is looked at."""
+STACK_FIELDS = ("step_s", "sequence_s", "ttft_s", "wait_steps")
+"""Of a stack, as its sheet has them."""
 
 ALL, UNDER_DP = "all", "dp"
 
@@ -149,11 +147,14 @@ def tune(
 
 @dataclass(frozen=True)
 class Servers:
-    """What serves each case: family of servers, generation of accelerators, attention ranks of a replica."""
+    """What serves each case: family of servers, generation of accelerators, attention ranks of a replica, and the
+    stack's sheet with its family: that of another server may stand for it."""
 
     framework: NDArray[np.str_]
     generation: NDArray[np.str_]
     ranks: NDArray[np.int64]
+    sheet: NDArray[np.str_]
+    family: NDArray[np.str_]
 
     def values(self, base: Mapping[str, Floats], found: Sequence[Constant]) -> dict[str, Floats]:
         """Stack constants of each case, float64[n] by field of `STACK_FIELDS`, with the tuned ones in place."""
@@ -161,6 +162,7 @@ class Servers:
         for constant in found:
             if constant.kind == "stack":
                 rows = (self.framework == constant.group) | (constant.group == ALL)
+                rows |= (self.sheet == constant.group) | (self.family == constant.group)
                 if constant.recipe == UNDER_DP:
                     rows &= self.ranks > 1
                 elif constant.recipe:

@@ -53,11 +53,11 @@ class Prompts:
             roomy["memory_bytes"] = np.inf
             result = prefill_grid(
                 models, layers, roomy, kits, deployments, one, self.batch[rows][:, None], np.array([isl]), 0, chunk,
-                want=(Var.STEP, Var.MFU, Var.MBU), with_bound=False,
+                want=(Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY), with_bound=False,
               )  # fmt: skip
             values, limit[rows] = result["values"], result["limit"][:, 0, 0]
             step = values[Var.STEP][:, 0, 0]
-            found[:, rows] = step, step * values[Var.MFU][:, 0, 0], step * values[Var.MBU][:, 0, 0]
+            found[:, rows] = step, step * values[Var.DRAWN_COMPUTE][:, 0, 0], step * values[Var.DRAWN_MEMORY][:, 0, 0]
         return found[0], found[1], found[2], limit
 
 

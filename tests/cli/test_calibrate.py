@@ -62,7 +62,7 @@ def test_it_prints_constants_and_scores(cli: Run, mine: str) -> None:
     for row in document.rows:
         low, value, high = (float(str(row[name])) for name in ("low", "value", "high"))
         assert low < value < high
-    silent = next(row for row in document.rows if row["constant"] == "trtllm.stack.step_s")
+    silent = next(row for row in document.rows if row["constant"] == "trtllm-hopper.stack.step_s")
     assert (silent["identified"], silent["factor"]) == (False, 1.0)
     assert done.stderr.count("fit ") == 2 + 2 + 2
     assert "without gpu H100, 10 rows" in done.stderr
@@ -75,8 +75,8 @@ def test_a_second_run_is_the_same_to_the_byte(cli: Run, mine: str, tmp_path: Pat
     (tmp_path / "new").rename(tmp_path / "old")
     assert cli(*words).stdout == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "new").rglob("*.yaml")} == sheets
-    assert set(sheets) == {"vllm.yaml", "sglang.yaml", "h100.yaml", "h200.yaml"}
-    assert {one.how for one in CalibrateDocument.model_validate_json(first).scores} == {"before", "fitted", "written"}
+    assert set(sheets) == {"vllm-hopper.yaml", "sglang-hopper.yaml"}
+    assert {one.how for one in CalibrateDocument.model_validate_json(first).scores} == {"before", "fitted"}
 
 
 def test_other_commands_use_the_written_sheets(cli: Run, mine: str, tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_other_commands_use_the_written_sheets(cli: Run, mine: str, tmp_path: Pa
     scored = ValidateDocument.model_validate_json(done.stdout)
     for quantity in ("tpot", "ttft"):
         mdape = next(row["mdape"] for row in scored.rows if row["quantity"] == quantity and row["by"] == "")
-        written = next(one for one in document.scores if (one.how, one.quantity) == ("written", quantity))
-        assert mdape == pytest.approx(written.mdape, rel=1e-6)
+        fitted = next(one for one in document.scores if (one.how, one.quantity) == ("fitted", quantity))
+        assert mdape == pytest.approx(fitted.mdape, rel=1e-6)
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as handle:
         assert all(row["predicted_tpot_s"] for row in csv.DictReader(handle))
 
@@ -105,12 +105,12 @@ def test_other_commands_use_the_written_sheets(cli: Run, mine: str, tmp_path: Pa
 def test_people_read_a_table(cli: Run, mine: str) -> None:
     done = cli("calibrate", mine, "--source", "h100", "--no-leave-one-out")
     assert done.returncode == 2
-    assert "10 of its 10 rows can be used and 15 constants are fitted" in done.stderr
+    assert f"10 of its 10 rows can be used and {len(CONSTANTS)} constants are fitted" in done.stderr
     done = cli("calibrate", mine, "--source", "h100,h200", "--no-leave-one-out")
     assert done.returncode == 0, done.stderr
-    assert "15 constants, 20 of 20 rows" in done.stdout
-    line = next(line for line in done.stdout.splitlines() if line.startswith("trtllm.stack.step_s"))
-    assert "480 µs" in line
+    assert f"{len(CONSTANTS)} constants, 20 of 20 rows" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if line.startswith("trtllm-hopper.stack.step_s"))
+    assert "1 ms" in line
     assert "not identified by these data" in line
     assert next(line for line in done.stdout.splitlines() if line.startswith("fitted, in sample")).count("%") == 4
     assert "sha256" in done.stdout

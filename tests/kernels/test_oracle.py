@@ -43,6 +43,8 @@ SCALARS = {
     Var.ENERGY: "joules_per_token",
     Var.MFU: "u_f",
     Var.MBU: "u_m",
+    Var.DRAWN_COMPUTE: "drawn_f",
+    Var.DRAWN_MEMORY: "drawn_m",
 }
 CLASSES = {
     Var.CLASS_COMPUTE: Bound.COMPUTE,

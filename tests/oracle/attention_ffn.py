@@ -175,6 +175,6 @@ def attention_ffn(
         "attention_s": step.a.time,
         "feed_forward_s": step.f.time,
         "link_s": step.link,
-        "watts_a": draw(a.machine, step.a.compute, step.a.moved, 1.0, step.time)[0],
-        "watts_f": draw(f.machine, step.f.compute, step.f.moved, 1.0, step.time)[0],
+        "watts_a": draw(a.machine, step.a.drawn_compute, step.a.drawn_moved, 1.0, step.time)[0],
+        "watts_f": draw(f.machine, step.f.drawn_compute, step.f.drawn_moved, 1.0, step.time)[0],
     }

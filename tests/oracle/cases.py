@@ -36,7 +36,7 @@ def ideal_kit(weight: float, cache: float, peak: float) -> Plain:
     absent = ("w_expand", "w_hidden", "w_logit", "w_permute", "elementwise_fixed_s", "w_score", "top_k_fixed_s")
     kit |= dict.fromkeys((*absent, "chunk_work"), 0.0) | {"w_conv": 2.0, "top_k_eta_memory": 1.0}
     kit |= {"w_embed": weight, "w_gather_logit": 2.0, "w_reduce": 2.0, "w_dispatch": weight, "w_combine": 2.0}
-    kit |= {"elementwise_eta_memory": 1.0, "permute_eta_memory": 1.0, "expert_skew": 1.0}
+    kit |= {"elementwise_eta_memory": 1.0, "permute_eta_memory": 1.0, "expert_skew": 1.0, "expert_tile": 1.0}
     return kit | {"fullest_rank": 0, "bound": 1}
 
 

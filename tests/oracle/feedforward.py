@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -39,15 +40,28 @@ def expert_load(row: Plain, kit: Plain, ep: int, tokens: int) -> tuple[float, fl
     return float(touched), float(rows)
 
 
+def mean_load(row: Plain, kit: Plain, ep: int, tokens: int) -> tuple[float, float, float]:
+    """(experts touched, rows, rows in whole tiles) of a mean rank: equations (7) and (7t)."""
+    touched, rows = expert_load(row, kit | {"fullest_rank": 0}, ep, tokens)
+    tile = kit["expert_tile"]
+    full = touched * max(tile, rows / touched + (tile - 1) / 2) if tile > 1 else rows
+    return touched, rows, full
+
+
 def expert_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shape: Shape) -> list[Operation]:
     """Router, expert block (8), permutation; the projections in and out where experts work in a latent width."""
     touched, rows = expert_load(row, kit, shape.ep, shape.expert_tokens)
     width, matrices, part = row["expert_hidden"], row["ffn_matrices"], kit["expert"]
     inner = ceil_div(row["expert_inner"], shape.moe_tp)
     flop = 2 * matrices * width * inner * rows
-    moved = touched * matrices * width * inner * part["w_weight"]
-    moved += rows * ((width + inner) * part["w_act"] + ((matrices - 1) * inner + width) * part["w_out"])
-    permuted = kit["w_permute"] * rows * (8 * width + 6 * inner)
+    weights = matrices * width * inner * part["w_weight"]
+    each = (width + inner) * part["w_act"] + ((matrices - 1) * inner + width) * part["w_out"]
+    sorted_each = kit["w_permute"] * (8 * width + 6 * inner)
+    mean_touched, mean_rows, full_rows = mean_load(row, kit, shape.ep, shape.expert_tokens)
+    drawn_s = 2 * matrices * width * inner * full_rows / part["flop_per_s"]
+    drawn = drawn_s, mean_touched * weights + mean_rows * each
+    block = operation("experts", "expert", Component.EXPERTS, kit, machine, flop, touched * weights + rows * each)
+    sorting = move("permute", Component.EXPERTS, machine, rows * sorted_each, kit["permute_eta_memory"], 0.0)
     component, hidden, latent = Component.EXPERTS, model["hidden"], []
     if width != hidden:
         latent = [
@@ -57,8 +71,8 @@ def expert_operations(model: Plain, row: Plain, kit: Plain, machine: Plain, shap
     return [
         *latent,
         gemm("router", "router", component, kit, machine, shape.rows, hidden, row["experts"]),
-        operation("experts", "expert", component, kit, machine, flop, moved),
-        move("permute", component, machine, permuted, kit["permute_eta_memory"], 0.0),
+        replace(block, drawn=drawn),
+        replace(sorting, drawn=(0.0, mean_rows * sorted_each)),
     ]
 
 

@@ -149,7 +149,8 @@ def mixed(
 ) -> Plain:
     """One mixed step, equation (19). Only `limit`, and `memory` where there is one, where the cell cannot run.
 
-    C, D : seconds at dense peak and bytes of the micro-batch that carries the chunks.   decode_step : t_dec.
+    C, D : seconds at dense peak and bytes that power is of, of the micro-batch that carries the chunks.
+    decode_step : t_dec.
     ties : choices between MLA forms that cost the same to rounding, so that C and D may be those of the other.
     ValueError where the kit is of fidelity `ideal`.
     """
@@ -175,8 +176,8 @@ def mixed(
         "limit": Limit.NONE,
         "step": alone["step"] + max(0.0, more),
         "decode_step": alone["step"],
-        "C": whole.compute,
-        "D": whole.moved,
+        "C": whole.drawn_compute,
+        "D": whole.drawn_moved,
         "memory": memory["total"],
         "ties": whole.ties,
     }

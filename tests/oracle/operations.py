@@ -88,6 +88,7 @@ class Operation:
     compute_s: float  # F / (eta_c * peak)
     memory_s: float  # bytes / (eta_m * W)
     fixed_s: float
+    drawn: tuple[float, float] | None = None  # (F / peak, bytes) of a mean rank in whole tiles, where other than above
 
     @property
     def time(self) -> float:
@@ -156,6 +157,8 @@ class Tally:
     serial: float = 0.0
     compute: float = 0.0  # C
     moved: float = 0.0  # D
+    drawn_compute: float = 0.0  # C and D that power is of: those of a mean rank, with rows that fill up tiles
+    drawn_moved: float = 0.0
     ties: int = 0  # choices between near-equal alternatives: classes may then be split otherwise
     classes: dict[Bound, float] = field(default_factory=lambda: {b: 0.0 for b in Bound if b})
     components: dict[Component, float] = field(default_factory=lambda: dict.fromkeys(Component, 0.0))
@@ -165,6 +168,8 @@ class Tally:
         self.serial += times * other.serial
         self.compute += times * other.compute
         self.moved += times * other.moved
+        self.drawn_compute += times * other.drawn_compute
+        self.drawn_moved += times * other.drawn_moved
         self.ties += other.ties
         for bound in self.classes:
             self.classes[bound] += times * other.classes[bound]
@@ -178,6 +183,9 @@ def in_series(operations: list[Operation], transfers: list[Transfer]) -> Tally:
     for op in operations:
         tally.compute += op.pure_compute_s
         tally.moved += op.moved_bytes
+        compute, moved = op.drawn or (op.pure_compute_s, op.moved_bytes)
+        tally.drawn_compute += compute
+        tally.drawn_moved += moved
         tally.time += op.time
         tally.classes[Bound.LATENCY] += op.fixed_s
         tally.classes[op.bound] += max(op.compute_s, op.memory_s)
@@ -201,6 +209,8 @@ def at_the_bound(operations: list[Operation], transfers: list[Transfer], machine
     tally = Tally()
     tally.compute = math.fsum(op.pure_compute_s for op in operations)
     tally.moved = math.fsum(op.moved_bytes for op in operations)
+    drawn = [op.drawn or (op.pure_compute_s, op.moved_bytes) for op in operations]
+    tally.drawn_compute, tally.drawn_moved = (math.fsum(each) for each in zip(*drawn, strict=True)) if drawn else (0, 0)
     network = math.fsum(transfer.time for transfer in transfers)
     memory = tally.moved / machine["bytes_per_s"]
     tally.time = max(tally.compute, memory, network)

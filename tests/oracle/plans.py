@@ -125,7 +125,7 @@ def chunk_time(case: Case, alone: Pass, carrying: Pass) -> float:
 def decode_draw(case: Case, alone: Pass, time: float) -> float:
     """Watts of an accelerator in a decode step, the last term of (22)."""
     whole, pp = alone.whole(), case.deployment["pp"]
-    return draw(case.machine, whole.compute, whole.moved, case.shape(1).micro_batches / pp, time)[0]
+    return draw(case.machine, whole.drawn_compute, whole.drawn_moved, case.shape(1).micro_batches / pp, time)[0]
 
 
 def held(case: Case, sequences: int, work: float) -> float:
@@ -189,7 +189,8 @@ def aggregated(case: Case) -> Plain:
     constant = case.stack["ttft_s"] + rest
     tpot, late_tpot = (asked["kappa"] * (t + table[at] * phi * d) for at in ("seen_tpot", "seen_latency"))
     m, pp, one, other = case.shape(1).micro_batches, case.deployment["pp"], alone.whole(), carrying.whole()
-    compute, moved = (m - 1) * one.compute + other.compute, (m - 1) * one.moved + other.moved
+    compute = (m - 1) * one.drawn_compute + other.drawn_compute
+    moved = (m - 1) * one.drawn_moved + other.drawn_moved
     busier = draw(case.machine, compute, moved, 1 / pp, t + d)[0]
     return figures(
         case,

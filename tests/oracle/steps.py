@@ -231,7 +231,8 @@ def decode(
     serial = max(whole.serial + hops * passed.hop.time, m * passed.slowest(model["layers"], shape.pp, "serial"))
     add_hops(whole, passed.hop, hops, kit)
     whole.components[Component.PIPELINE] = step - whole.time
-    watts, u_f, u_m = draw(machine, whole.compute, whole.moved, m / shape.pp, step)
+    watts, drawn_f, drawn_m = draw(machine, whole.drawn_compute, whole.drawn_moved, m / shape.pp, step)
+    _, u_f, u_m = draw(machine, whole.compute, whole.moved, m / shape.pp, step)
     return {
         "limit": Limit.NONE,
         "step": step,
@@ -239,12 +240,14 @@ def decode(
         "classes": whole.classes,
         "bound": first_largest(whole.classes),
         "components": whole.components,
-        "C": whole.compute,
-        "D": whole.moved,
+        "C": whole.drawn_compute,
+        "D": whole.drawn_moved,
         "memory": memory_of(model, machine, kit, deployment, batch, new_tokens, context, False, drafts),
         "power": watts,
         "u_f": u_f,
         "u_m": u_m,
+        "drawn_f": drawn_f,
+        "drawn_m": drawn_m,
         "energy": shape.group * watts * step,
         "joules_per_token": shape.group * watts * step / (batch * tau),
         "tokens_per_s_per_user": tau / step,
@@ -282,7 +285,8 @@ def prefill(
     times = {clock: prompt_time(entries, pp, m) for clock, entries in clocks.items()}
     time = times["time"]
     total.components[Component.PIPELINE] = time - total.time
-    watts, u_f, u_m = draw(machine, total.compute, total.moved, m / pp, time)
+    watts, drawn_f, drawn_m = draw(machine, total.drawn_compute, total.drawn_moved, m / pp, time)
+    _, u_f, u_m = draw(machine, total.compute, total.moved, m / pp, time)
     return {
         "limit": Limit.NONE,
         "time": time,
@@ -290,12 +294,14 @@ def prefill(
         "classes": total.classes,
         "bound": first_largest(total.classes),
         "components": total.components,
-        "C": total.compute,
-        "D": total.moved,
+        "C": total.drawn_compute,
+        "D": total.drawn_moved,
         "memory": memory_of(model, machine, kit, deployment, batch, largest, isl, True),
         "power": watts,
         "u_f": u_f,
         "u_m": u_m,
+        "drawn_f": drawn_f,
+        "drawn_m": drawn_m,
         "energy": group * watts * time,
         "ties": total.ties,
         "joules_per_token": group * watts * time / (batch * (isl - cached)),

@@ -101,7 +101,7 @@ class ByHand:
     @cached_property
     def decoding(self) -> tuple[Floats, Floats, Floats]:
         """t of (20), and work of one micro-batch: seconds at dense peak, and at full bandwidth."""
-        want = (Var.STEP, Var.MFU, Var.MBU)
+        want = (Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY)
         found = decode_grid(*self.roomy, self.padded[None] * self.dp, self.contexts, want=want)
         assert not found["limit"].any()
         step, compute, memory = (found["values"][name][0] for name in want)
@@ -120,7 +120,7 @@ class ByHand:
 
     def prompts(self, batches: Floats, chunk: int) -> tuple[Floats, Floats]:
         """T_p [s] and watts over it, of so many prompts of each rank at once."""
-        want, replica = (Var.STEP, Var.MFU, Var.MBU), np.asarray(batches) * self.dp
+        want, replica = (Var.STEP, Var.DRAWN_COMPUTE, Var.DRAWN_MEMORY), np.asarray(batches) * self.dp
         given = {"cached": self.isl - self.new, "chunk": chunk, "want": want}
         values = prefill_grid(*self.roomy, replica[None], np.array([self.isl]), **given)["values"]
         step, compute, memory = (values[name][0, :, 0] for name in want)

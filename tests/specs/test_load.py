@@ -14,6 +14,7 @@ from roofline import provenance
 from roofline.errors import InputError
 from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, System, folders, list_specs, load
 from roofline.specs.folders import KINDS
+from roofline.specs.hardware import DRAW_A, DRAW_B
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,7 +180,7 @@ def test_vintages_may_look_like_numbers(folder: Path) -> None:
 def test_defaults_that_a_rule_fills_in(folder: Path) -> None:
     one = Accelerator.load("one", folders=[folder])
     assert one.power.idle_w == pytest.approx(0.107 * 500)
-    assert (one.power.draw_a, one.power.draw_b) == (4.54, 0.647)
+    assert (one.power.draw_a, one.power.draw_b) == (DRAW_A, DRAW_B)
     for field in ("idle_w", "draw_a", "draw_b"):
         rule = one.source_of(f"power.{field}")
         assert rule is not None

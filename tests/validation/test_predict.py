@@ -13,7 +13,8 @@ import pytest
 import roofline as rl
 from roofline.errors import InputError
 from roofline.specs import Model, Recipe, System
-from roofline.validation import lengths
+from roofline.specs.folders import ENVIRONMENT
+from roofline.validation import lengths, names
 from roofline.validation.conditions import Case, Pool, case_of
 from roofline.validation.measured import read
 from roofline.validation.predict import Predictions, evaluate, predict, prepare
@@ -230,8 +231,8 @@ def test_pools_apart_decode_without_prompts_beside_them() -> None:
 
 def test_open_arrivals_come_through_until_they_are_too_many() -> None:
     light = made("open", load=2.0, isl=467, osl=256)
-    found = predict([light, replace(light, load=40.0), replace(light, load=4000.0)])
-    assert found.output_tok_s[:2] == pytest.approx([2.0 * 256, 40.0 * 256], rel=1e-6)
+    found = predict([light, replace(light, load=20.0), replace(light, load=4000.0)])
+    assert found.output_tok_s[:2] == pytest.approx([2.0 * 256, 20.0 * 256], rel=1e-6)
     assert found.tpot_s[0] < found.tpot_s[1] < found.tpot_s[2]
     assert found.output_tok_s[2] < 4000.0 * 256
     assert math.isnan(found.ttft_s[2])
@@ -253,7 +254,7 @@ TUNED = {
 
 @pytest.mark.parametrize("name", list(TUNED))
 def test_better_constants_make_all_faster(name: str) -> None:
-    ready = prepare([CLOSED["tensor parallel"], made("steady", degrees=(8, 1, 1, 1, 8), load=256, osl=64)])
+    ready = prepare([CLOSED["tensor parallel"], made("steady", degrees=(8, 1, 1, 1, 8), load=256, osl=256)])
     plain, tuned = evaluate(ready), evaluate(ready, {name: TUNED[name]})
     assert (tuned.tpot_s < plain.tpot_s).all()
     assert (tuned.output_tok_s > plain.output_tok_s).all()
@@ -282,14 +283,64 @@ def test_a_tuned_stack_is_that_stack() -> None:
         assert getattr(as_other, name) == pytest.approx(getattr(other, name), rel=1e-4)
 
 
-def test_what_decoding_does_not_see_of_prompts_is_waited_for() -> None:
-    ready = prepare([CLOSED["long prompts"]])
-    plain, hidden = evaluate(ready), evaluate(ready, {"vllm.stack.prefill_share": 0.5})
-    osl = 920.0
-    assert hidden.tpot_s[0] < plain.tpot_s[0]
-    assert hidden.ttft_s[0] > plain.ttft_s[0]
-    request_s = [found.ttft_s[0] + (osl - 1) * found.tpot_s[0] for found in (plain, hidden)]
-    assert request_s[0] == pytest.approx(request_s[1], rel=1e-3)
+@pytest.mark.parametrize(
+    ("family", "generation", "sheet"),
+    [
+        ("vllm", "hopper", "vllm-hopper"),
+        ("vllm", "blackwell", "vllm-blackwell"),
+        ("vllm", "ampere", "vllm-hopper"),
+        ("sglang", "cdna3", "sglang-cdna4"),
+        ("sglang", "ada", "sglang-hopper"),
+        ("trtllm", "blackwell", "trtllm-blackwell"),
+        ("default", "blackwell", "default"),
+    ],
+)
+def test_a_server_has_the_sheet_of_its_generation_or_hoppers(family: str, generation: str, sheet: str) -> None:
+    assert names.stack(family, generation) == sheet
+    assert names.family_of(sheet) == family
+
+
+def test_a_sheet_of_ones_own_stands_for_its_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stacks").mkdir()
+    text = "name: Acme\nframework: Acme\nstep_s: 1e-3\nsequence_s: 1e-6\nttft_s: 1e-3\n"
+    for name, lines in (("acme", text), ("acme-cdna3", text), ("acme-ada", text.replace("1e-3", "1000"))):
+        (tmp_path / "stacks" / f"{name}.yaml").write_text(lines, encoding="utf-8")
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path))
+    assert (names.stack("acme", "cdna3"), names.stack("acme", "hopper")) == ("acme-cdna3", "acme")
+    with pytest.raises(InputError, match=r"acme-ada\.yaml"):  # not passed over for another
+        names.stack("acme", "ada")
+    assert [names.family_of(name) for name in ("acme-cdna3", "acme-v2", "acme")] == ["acme", "acme-v2", "acme"]
+
+
+@pytest.fixture
+def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Two sheets that differ in one thing: prompts are mixed into steps, or run first."""
+    folder = tmp_path / "stacks"
+    folder.mkdir()
+    for prompts in ("mixed", "first"):
+        text = f"name: Acme {prompts}\nframework: Acme\nprompts: {prompts}\n"
+        text += "step_s: 1e-3\nsequence_s: 10e-6\nttft_s: 20e-3\n"
+        (folder / f"acme-{prompts}.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path))
+    return "acme-mixed", "acme-first"
+
+
+@pytest.mark.parametrize(("load", "isl", "osl"), [(8, 4096, 256), (32, 1024, 1024), (128, 1024, 512)])
+def test_prompts_that_run_first_are_waited_for(stacks: tuple[str, str], load: int, isl: int, osl: int) -> None:
+    alike = made(load=load, isl=isl, osl=osl, requests=10 * load)
+    found = predict([replace(alike, stack=stack) for stack in stacks])
+    request_s = found.ttft_s + (osl - 1) * found.tpot_s
+    assert found.tpot_s[1] < found.tpot_s[0]
+    assert found.ttft_s[1] > 1.3 * found.ttft_s[0]
+    assert request_s[0] < request_s[1] < 1.1 * request_s[0]  # prompts alone do not hide the weights of decoding
+    np.testing.assert_allclose(found.output_tok_s * request_s, load * osl, rtol=0.02)  # what is not seen is waited for
+
+
+def test_equal_lengths_wait_for_others_where_random_ones_do_not(stacks: tuple[str, str]) -> None:
+    alike = made(load=32, isl=4096, osl=256, requests=320, stack=stacks[0])
+    found = predict([alike, replace(alike, spread=0.02), replace(alike, requests=None)])
+    assert found.tpot_s[0] < min(found.tpot_s[1:])
+    assert found.ttft_s[0] > 2.0 * found.ttft_s[2]
 
 
 def test_steps_that_a_request_waits_add_to_its_first_token() -> None:

@@ -189,7 +189,7 @@ def _pack_rest(kit: Any, recipe: Recipe, efficiency: Efficiency, ideal: bool) ->
     kit["w_reduce"] = activation_bytes(formats.collectives)
     kit["w_dispatch"] = activation_bytes(formats.dispatch)
     kit["w_combine"] = kit["w_conv"] = _HIDDEN_BYTES
-    kit["elementwise_eta_memory"] = kit["permute_eta_memory"] = kit["expert_skew"] = 1.0
+    kit["elementwise_eta_memory"] = kit["permute_eta_memory"] = kit["expert_skew"] = kit["expert_tile"] = 1.0
     kit["top_k_eta_memory"] = 1.0
     kit["bound"] = ideal
     if ideal:  # activations, expanded K and V and full logits are not compulsory traffic
@@ -205,4 +205,5 @@ def _pack_rest(kit: Any, recipe: Recipe, efficiency: Efficiency, ideal: bool) ->
     kit["permute_eta_memory"] = operations.permute.eta_memory
     kit["w_permute"] = 1.0
     kit["expert_skew"] = efficiency.experts_skew
+    kit["expert_tile"] = efficiency.experts_tile_rows.get(formats.experts.weights, 1)
     kit["fullest_rank"] = 1
