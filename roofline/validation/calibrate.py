@@ -254,18 +254,24 @@ def _scores(how: str, predicted: Floats, data: Data, fits: int) -> list[Score]:
 
 
 def _constant(prior: Prior, i: int, best: Fit, centres: Floats, values: dict[str, float]) -> Fitted:
-    parts, value, start = prior.parts, values[prior.name], float(centres[i])
-    wide, before = np.exp(NORMAL_90 * best.sigma[i]), np.exp(NORMAL_90 * prior.sigma)
+    parts = prior.parts
     unit = "s" if parts.kind == "stack" else ""
+    unit = "steps" if parts.field == "wait_steps" else unit
+    return constant_of(prior.name, unit, prior, values[prior.name], float(centres[i]), float(best.sigma[i]))
+
+
+def constant_of(name: str, unit: str, prior: Prior, value: float, start: float, sigma: float) -> Fitted:
+    """A fitted constant with its interval and its prior's.   sigma : standard deviation of its log at the optimum."""
+    wide, before = np.exp(NORMAL_90 * sigma), np.exp(NORMAL_90 * prior.sigma)
     return Fitted(
-        name=prior.name,
-        unit="steps" if parts.field == "wait_steps" else unit,
+        name=name,
+        unit=unit,
         value=value,
         low=max(float(value / wide), prior.lower),
         high=min(float(value * wide), prior.upper),
         start=start,
         prior_low=max(float(start / before), prior.lower),
         prior_high=min(float(start * before), prior.upper),
-        identified=bool(best.sigma[i] < WIDE * prior.sigma),
+        identified=bool(sigma < WIDE * prior.sigma),
         at_bound=bool(value <= prior.lower * 1.001 or value >= prior.upper * 0.999),
     )

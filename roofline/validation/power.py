@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roofline.validation.calibrate import WIDE, Fitted, Score, shape_of
+from roofline.validation.calibrate import Fitted, Score, constant_of, shape_of
 from roofline.validation.conditions import Case, case_of
-from roofline.validation.fitting import NORMAL_90, Data, Prior, fit, values_at, weights
+from roofline.validation.fitting import Data, Prior, fit, values_at, weights
 from roofline.validation.measured import read
 from roofline.validation.predict import evaluate, prepare
 from roofline.validation.run import only
@@ -237,17 +237,5 @@ def _groups(rows: _Rows, *predicted: Floats) -> tuple[Group, ...]:
 
 
 def _constant(generation: str, prior: Prior, i: int, best: Fit, centres: Floats, values: Mapping[str, float]) -> Fitted:
-    value, start = values[prior.name], float(centres[i])
-    wide, before = np.exp(NORMAL_90 * best.sigma[i]), np.exp(NORMAL_90 * prior.sigma)
-    return Fitted(
-        name=f"{generation}.power.{prior.name}",
-        unit="",
-        value=value,
-        low=max(float(value / wide), prior.lower),
-        high=min(float(value * wide), prior.upper),
-        start=start,
-        prior_low=max(float(start / before), prior.lower),
-        prior_high=min(float(start * before), prior.upper),
-        identified=bool(best.sigma[i] < WIDE * prior.sigma),
-        at_bound=bool(value <= prior.lower * 1.001 or value >= prior.upper * 0.999),
-    )
+    name = f"{generation}.power.{prior.name}"
+    return constant_of(name, "", prior, values[prior.name], float(centres[i]), float(best.sigma[i]))
