@@ -15,6 +15,10 @@ PICTURES = {
         *("decode", "llama-3.3-70b", "hgx-h100,hgx-b200,gb300-nvl72", "--recipe", "fp8", "--tp", "1,2,4,8"),
         *("--batch", "1:512:x2", "--context", "2k,32k"),
     ],
+    "site.png": [
+        *("site", "--power", "1MW", "--isl", "1024", "--osl", "1024", "--ttft", "2", "--tpot", "50ms"),
+        *("--load", "day"),
+    ],
 }
 
 if __name__ == "__main__":

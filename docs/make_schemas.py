@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from roofline.cli.documents import PUBLISHED
+from roofline.cli.published import PUBLISHED
 
 FOLDER = Path(__file__).parent / "schema"
 

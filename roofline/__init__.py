@@ -20,8 +20,16 @@ _HOMES = {
     "pareto": "roofline.planning",
     "pairs": "roofline.planning",
     "metrics": "roofline.planning",
+    "site": "roofline.planning",
+    "Bill": "roofline.rack.cost",
     "explain": "roofline.insight",
     "validate": "roofline.validation.run",
+    "compare": "roofline.insight.compare",
+    "Side": "roofline.insight.mixtures",
+    "check_claim": "roofline.insight.claims",
+    "power_cap": "roofline.insight.power_cap",
+    "sensitivity": "roofline.insight.sensitivity",
+    "uncertainty": "roofline.insight.uncertainty",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
     "System": "roofline.specs",
@@ -37,21 +45,41 @@ _HOMES = {
 }
 
 _MAKE_DATASETS = frozenset(
-    {"feasibility", "serve", "decode", "prefill", "rollup", "heatmap", "plan", "pareto", "pairs", "metrics"}
+    {
+        "feasibility",
+        "serve",
+        "decode",
+        "prefill",
+        "rollup",
+        "heatmap",
+        "plan",
+        "pareto",
+        "pairs",
+        "metrics",
+        "site",
+        "compare",
+        "power_cap",
+        "sensitivity",
+        "uncertainty",
+    }
 )
 
 __all__ = [
     "SLO",
     "Accelerator",
+    "Bill",
     "Efficiency",
     "Facility",
     "InputError",
     "Model",
     "Recipe",
+    "Side",
     "Stack",
     "System",
     "Workload",
     "__version__",
+    "check_claim",
+    "compare",
     "decode",
     "explain",
     "feasibility",
@@ -61,21 +89,33 @@ __all__ = [
     "pairs",
     "pareto",
     "plan",
+    "power_cap",
     "prefill",
     "rollup",
+    "sensitivity",
     "serve",
+    "site",
+    "uncertainty",
     "validate",
 ]
 
 if TYPE_CHECKING:
     from roofline.errors import InputError
     from roofline.grid import decode, largest_batch, prefill
+    from roofline.insight.claims import check_claim
+    from roofline.insight.compare import compare
     from roofline.insight.explain import explain
+    from roofline.insight.mixtures import Side
+    from roofline.insight.power_cap import power_cap
+    from roofline.insight.sensitivity import sensitivity
+    from roofline.insight.uncertainty import uncertainty
     from roofline.planning.metrics import metrics
     from roofline.planning.pairs import pairs
     from roofline.planning.pareto import pareto
     from roofline.planning.plan import plan
+    from roofline.planning.site import site
     from roofline.rack import feasibility, rollup
+    from roofline.rack.cost import Bill
     from roofline.report import heatmap
     from roofline.serving import SLO, Workload, serve
     from roofline.specs import Accelerator, Efficiency, Facility, Model, Recipe, Stack, System

@@ -211,17 +211,3 @@ class WarmupDocument(Document):
     kind: Literal["warmup"] = "warmup"
     seconds: float
     cache: str = Field(description="folder of compiled code, '' where none can be written")
-
-
-PUBLISHED: dict[str, type[Document]] = {
-    "table": TableDocument,
-    "metrics": MetricsDocument,
-    "validate": ValidateDocument,
-    "calibrate": CalibrateDocument,
-    "explain": ExplainDocument,
-    "specs-list": SheetsDocument,
-    "specs-show": SheetContentDocument,
-    "specs-check": CheckDocument,
-    "warmup": WarmupDocument,
-}
-"""Name of the schema file under docs/schema to the document it describes."""

@@ -12,6 +12,8 @@ import typer
 from roofline import __version__
 from roofline.cli import (
     calibrate,
+    check_claim,
+    compare,
     evaluate,
     explain,
     feasibility,
@@ -21,8 +23,12 @@ from roofline.cli import (
     pairs,
     pareto,
     plan,
+    power_cap,
+    sensitivity,
     serve,
+    site,
     specs,
+    uncertainty,
     validate,
     warmup,
 )
@@ -45,6 +51,12 @@ app.command("plan")(plan.plan)
 app.command("pairs")(pairs.pairs)
 app.command("pareto")(pareto.pareto)
 app.command("metrics")(metrics.metrics)
+app.command("site")(site.site)
+app.command("power-cap")(power_cap.power_cap)
+app.command("compare")(compare.compare)
+app.command("check-claim")(check_claim.check_claim)
+app.command("sensitivity")(sensitivity.sensitivity)
+app.command("uncertainty")(uncertainty.uncertainty)
 app.command("explain")(explain.explain)
 app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)

@@ -4,5 +4,6 @@ from roofline.planning.metrics import metrics
 from roofline.planning.pairs import pairs
 from roofline.planning.pareto import pareto
 from roofline.planning.plan import plan
+from roofline.planning.site import site
 
-__all__ = ["metrics", "pairs", "pareto", "plan"]
+__all__ = ["metrics", "pairs", "pareto", "plan", "site"]

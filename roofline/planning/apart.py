@@ -95,6 +95,7 @@ def decode_apart(
                     group.ravel(),
                     ((watts * steps.step_s + idle_w * own_s) / step_s).ravel(),
                     idle_w,
+                    chooser.objective.price(one),
                 )
                 for one, group, watts, idle_w in (
                     (attention, group_a, steps.watts_a, _idle(attention)),
@@ -115,7 +116,7 @@ def decode_apart(
                 rate.ravel()[kept],
                 tpot.ravel()[kept],
                 kept,
-                tuple(Half(h.facts, h.group[kept], h.watts[kept], h.idle_w) for h in halves),
+                tuple(Half(h.facts, h.group[kept], h.watts[kept], h.idle_w, h.price) for h in halves),
             )
             yield pools, apart
 
@@ -156,7 +157,7 @@ def _cost(halves: tuple[Half, ...], rate: Floats, terms: Terms, osl: float) -> F
 
         found: Floats = size * (np.ceil(terms.load / rate) + TIE_SHARE * terms.load / rate)
         return found
-    cost: Floats = terms.alpha * size / (rate * osl)
+    cost: Floats = terms.alpha * np.sum([half.price * half.group for half in halves], axis=0) / (rate * osl)
     if terms.beta:
         for half in halves:
             placed = half.facts.placed(half.watts, half.group, terms.boundary, terms.basis, terms.vintage)  # type: ignore[arg-type]

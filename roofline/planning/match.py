@@ -27,13 +27,14 @@ class Half:
     """The accelerators of one system in a replica of each pool.
 
     group : int64[n]   accelerators.   watts : float64[n]   draw of one while the pool works [W].
-    facts, idle_w : of the system.
+    facts, idle_w : of the system.   price : alpha of (25) of the system over that of `Terms`.
     """
 
     facts: PowerFacts
     group: Ints
     watts: Floats
     idle_w: float
+    price: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Pools:
     def group(self) -> Ints:
         """Accelerators of a replica, int64[n]."""
         total: Ints = np.sum([half.group for half in self.halves], axis=0)
+        return total
+
+    @property
+    def priced(self) -> Floats:
+        """Accelerators of a replica, each times the price of its system, float64[n]."""
+        total: Floats = np.sum([half.price * half.group for half in self.halves], axis=0)
         return total
 
 
@@ -139,7 +146,7 @@ def _cost(
         from roofline.kernels.reduce import TIE_SHARE
 
         return size * (1.0 + TIE_SHARE * terms.load / rate)
-    cost: Floats = terms.alpha * size / (rate * terms.osl)
+    cost: Floats = terms.alpha * (x * prefill.priced[p] + y * decode.priced[d]) / (rate * terms.osl)
     if terms.beta:
         for pools, at, replicas in ((prefill, p, x), (decode, d, y)):
             cost = cost + terms.beta * _watts(pools, at, replicas, rate, terms) / (terms.duty * rate * terms.osl)

@@ -69,6 +69,10 @@ class Objective:
         """alpha [per accelerator-second] and beta [per J] of each system, float64[systems, 2]."""
         return np.tile([0.0, 1.0] if self.by_energy else [1.0, 0.0], (len(systems), 1))
 
+    def price(self, system: System) -> float:
+        """alpha of a system; 1 where accelerators cost nothing."""
+        return float(self.prices([system])[0, 0]) or 1.0
+
     def powers(self, systems: Sequence[System]) -> NDArray[np.void]:
         """Records of `layout.POWER`. Raises InputError where a system has no figure of the vintage."""
         known = {_label(system): system.power.provisioned_w_per_accelerator for system in systems}

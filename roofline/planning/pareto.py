@@ -198,7 +198,8 @@ def _pairs(chooser: Chooser, system: int) -> list[Choice]:
         return []
     terms, found = terms_of(chooser, 0, 0), []
     for config, figures, place in _undominated(chooser, DECODE_POOL, system):
-        half = half_of(space, system, np.array([config]), figures[[of.F_WATTS]])
+        price = chooser.objective.price(space.systems[system])
+        half = half_of(space, system, np.array([config]), figures[[of.F_WATTS]], price)
         one = Pools(figures[[of.F_COST]], figures[[of.F_RATE]], figures[[of.F_TPOT]], np.array([config]), (half,))
         pair = match(prefill, one, terms)
         if pair is not None:

@@ -14,7 +14,7 @@ from roofline.grid import axes
 from roofline.grid.evaluate import system_coords
 from roofline.grid.variables import BOUND_FLAGS, LIMIT_FLAGS
 from roofline.planning.choose import MODES, Chooser
-from roofline.planning.objective import Objective
+from roofline.planning.money import objective_of
 from roofline.planning.question import Question, question
 from roofline.planning.space import Space
 from roofline.planning.variables import AT_BOUNDARY, FIGURES, TEXTS
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from roofline.planning.choose import Choice
+    from roofline.planning.objective import Objective
+    from roofline.rack.cost import Bill
     from roofline.rack.energy import Basis, Boundary
     from roofline.serving.slo import SLO
     from roofline.serving.workload import Workload
@@ -57,6 +59,7 @@ def plan(
     basis: Basis = "metered",
     vintage: str | None = None,
     facility: axes.SheetLike | None = None,
+    bill: Bill | None = None,
     progress: Callable[[int, int], None] | None = None,
     parallel: bool = True,
 ) -> xr.Dataset:
@@ -66,7 +69,8 @@ def plan(
         the accelerator computes as meant.
     workload, slo : one or a list of each; a workload as `Workload.of` reads it; an `SLO`, a mapping of its fields or
         None. Limits are taken literally, each at its percentile.
-    objective : tokens_per_mwh, joules_per_token, tokens_per_s_per_gpu, or min_gpus for the workload's rate.
+    objective : tokens_per_mwh, joules_per_token, tokens_per_s_per_gpu, min_gpus for the workload's rate, or
+        usd_per_mtok, least cost of an output token by a `bill` (docs/site.md).
     modes : of aggregated (continuous batching with chunked prefill), static (a batch begins and ends together) and
         disaggregated (a pool that computes prompts and one that decodes, rates matched) and attention_ffn (the same,
         with the feed-forwards of the decode pool on another system); the best is chosen, by default of the first three,
@@ -94,7 +98,7 @@ def plan(
     asked = question(
         workload, slo, stack=stack, chunks=chunk, acceptance=acceptance, rate=rate, loaded=objective == "min_gpus"
     )
-    aim = Objective(objective, boundary, basis, vintage)
+    aim = objective_of(objective, boundary, basis, vintage, bill, [one.duty for one in asked.workloads])
     shapes, boxes = axes.sheets("models", Model, models), axes.sheets("systems", System, systems)
     helpers = [] if prefill_systems is None else axes.sheets("prefill_systems", System, prefill_systems)
     others = [] if ffn_systems is None else axes.sheets("ffn_systems", System, ffn_systems)

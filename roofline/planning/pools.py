@@ -103,14 +103,14 @@ def pools_of(
         fits &= cost <= POOL_SLACK * cost[fits].min()
     kept, best = mine[fits], best[fits]
     first_s = best[:, of.F_TTFT if number == PREFILL_POOL else of.F_TPOT]
-    half = half_of(space, system, kept, best[:, of.F_WATTS])
+    half = half_of(space, system, kept, best[:, of.F_WATTS], chooser.objective.price(space.systems[system]))
     return Pools(best[:, of.F_COST], best[:, of.F_RATE], first_s, kept, (half,))
 
 
-def half_of(space: Space, system: int, configs: NDArray[np.int64], watts: Floats) -> Half:
-    """The accelerators of replicas of one system that draw `watts` each."""
+def half_of(space: Space, system: int, configs: NDArray[np.int64], watts: Floats, price: float) -> Half:
+    """The accelerators of replicas of one system that draw `watts` each.   price : as of `Half`."""
     idle_w = float(space.packed.machines[system]["idle_w"])
-    return Half(space.facts[system], space.group[configs], watts, idle_w)
+    return Half(space.facts[system], space.group[configs], watts, idle_w, price)
 
 
 def terms_of(chooser: Chooser, workload: int, slo: int) -> Terms:
@@ -119,7 +119,7 @@ def terms_of(chooser: Chooser, workload: int, slo: int) -> Terms:
     objective = chooser.objective
     alpha, beta = objective.prices(chooser.space.systems)[0]
     return Terms(
-        alpha=float(alpha),
+        alpha=float(alpha > 0.0),  # what an accelerator costs on each system is with its pools
         beta=float(beta),
         osl=asked.mean_osl,
         duty=asked.duty,
@@ -193,6 +193,8 @@ def joined(
         for half in pools.halves
     ]
     chooser.energy(choice, parts, pair.rate, workload)
+    pools = ("prefill_power", "decode_power", "ffn_power")
+    choice.figures |= {name: part[1] for name, part in zip(pools, parts, strict=False)}  # none apart, no ffn_power
     figures, choice.texts = _decoding(chooser, int(decode.kept[pair.decode]), apart, decoding, workload, slo)
     choice.figures |= figures
     choice.figures["concurrency"] *= y

@@ -176,6 +176,25 @@ class RooflineAccessor:
 
         return explain_arguments(self._ds, labels)
 
+    def same_power(self, out: str | Path | None = None) -> Figure:
+        """What the same power serves with each system, a bar each, of a result of `site`; also written to `out`.
+
+        Raises InputError for another Dataset, several workloads or SLOs, and where no system serves anything.
+        """
+        from roofline.report.files import save_figure
+        from roofline.report.same_power import same_power
+
+        figure = same_power(self._ds)
+        if out is not None:
+            save_figure(figure, out)
+        return figure
+
+    def by_hour(self) -> xr.Dataset:
+        """Load, power and tokens/s of a site hour by hour. Raises InputError for another Dataset."""
+        from roofline.planning.site import by_hour
+
+        return by_hour(self._ds)
+
     def save(self, path: str | Path) -> Path:
         """Write it as a table (.csv, .parquet) that stands alone or as arrays (.nc, .zarr)."""
         from roofline.report.files import save

@@ -34,6 +34,9 @@ _TELLING_FIELDS: dict[str, Kind] = {
     "collectives": "efficiency",
     "framework": "stack",
     "sequence_s": "stack",
+    "usd_per_accelerator_hour": "prices",
+    "usd_per_accelerator": "prices",
+    "includes_energy": "prices",
 }
 """A field that only one kind of sheet has, for a file outside the usual folders."""
 

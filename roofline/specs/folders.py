@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from roofline.errors import InputError, unknown_name
 
-Kind = Literal["accelerator", "system", "facility", "efficiency", "model", "recipe", "stack"]
+Kind = Literal["accelerator", "system", "facility", "efficiency", "model", "recipe", "stack", "prices"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 ENVIRONMENT = "ROOFLINE_SPECS"
@@ -27,6 +27,7 @@ FOLDERS: dict[Kind, tuple[str, str]] = {
     "model": ("model_specs", "models"),
     "recipe": ("model_specs/recipes", "recipes"),
     "stack": ("hardware_specs/stacks", "stacks"),
+    "prices": ("hardware_specs/prices", "prices"),
 }
 
 SUFFIXES = (".yaml", ".yml")

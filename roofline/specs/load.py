@@ -23,6 +23,7 @@ from roofline.specs.folders import KINDS, SUFFIXES, Kind
 from roofline.specs.hardware import Accelerator, Facility, System
 from roofline.specs.model import Model
 from roofline.specs.parse import NotYaml, Positions, parse
+from roofline.specs.prices import Prices
 from roofline.specs.recipe import Recipe
 from roofline.specs.records import Folders, Sheet
 from roofline.specs.shipped import doubled
@@ -38,6 +39,7 @@ CLASSES: dict[Kind, type[Sheet]] = {
     "model": Model,
     "recipe": Recipe,
     "stack": Stack,
+    "prices": Prices,
 }
 
 REFERENCES: dict[type[Sheet], dict[str, type[Sheet]]] = {
@@ -67,7 +69,7 @@ _loaded: dict[tuple[type[Sheet], Path], tuple[RawSheet, tuple[Sheet, ...], Sheet
 def list_specs(kind: str, *, folders: Folders = None) -> list[str]:
     """Ids of all sheets of a kind, sorted: the user's and the built-in ones.
 
-    kind : accelerator, system, facility, efficiency, model, recipe or stack.
+    kind : accelerator, system, facility, efficiency, model, recipe, stack or prices.
     Raises `roofline.errors.InputError` for another kind.
     """
     plurals = {"facilities": "facility", **{f"{name}s": name for name in KINDS}}

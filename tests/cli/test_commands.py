@@ -165,7 +165,7 @@ def test_heatmap_small(cli: Run, tmp_path: Path) -> None:
 
 def test_specs_list_show_check(cli: Run, tmp_path: Path) -> None:
     listed = SheetsDocument.model_validate_json(cli("specs", "list", "--json").stdout).sheets
-    assert {"accelerator", "system", "facility", "efficiency", "model", "recipe", "stack"} == {
+    assert {"accelerator", "system", "facility", "efficiency", "model", "prices", "recipe", "stack"} == {
         sheet.kind for sheet in listed
     }
     assert all(Path(sheet.file).is_file() and sheet.name for sheet in listed)

@@ -9,7 +9,7 @@ import pytest
 
 import roofline
 from docs.make_schemas import FOLDER, text
-from roofline.cli.documents import PUBLISHED
+from roofline.cli.published import PUBLISHED
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -1,0 +1,145 @@
+"""Which numbers an answer's uncertainty comes from, interactions included: Sobol indices over graded spreads.
+
+Sobol, Math. Comput. Simul. 55, 2001; estimators of Saltelli et al., Comput. Phys. Commun. 181, 2010, by SALib.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from roofline.errors import InputError, unknown_name
+from roofline.insight.sensitivity import coords
+from roofline.insight.spreads import check_scale, factors, spread_of
+from roofline.insight.subjects import leading, subject
+from roofline.insight.uncertainty import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from roofline.grid import axes
+    from roofline.insight.subjects import Subject
+
+    Floats = NDArray[np.float64]
+
+LEAST = 1e-2
+"""Of the largest move of a figure, what a number must move it by to be among those that are drawn."""
+
+EDGE = 1e-9
+"""Shares this close to 0 and 1 stand for them: a normal deviate has no value there."""
+
+
+def sobol(
+    model: axes.SheetLike,
+    system: axes.SheetLike,
+    recipe: axes.SheetLike | None = None,
+    *,
+    of: str = "plan",
+    figure: str = "",
+    samples: int = 256,
+    seed: int = 0,
+    spread: float | Mapping[str, float] = 1.0,
+    **options: Any,
+) -> xr.Dataset:
+    """First-order and total Sobol indices of the logarithm of one figure in every number that may be off.
+
+    of, options : as of `roofline.insight.sensitivity`.   figure : default the leading one, what a plan seeks.
+    samples : base samples, a power of two; the answer is evaluated samples * (numbers + 2) times.
+    seed, spread : as of `roofline.insight.uncertainty`.
+
+    Returns a Dataset with the dim parameter, by falling total index: `first_order`, the share of the variance that a
+    number brings by itself, `total`, the share with all its interactions, and half the 95 % interval of each as
+    `first_order_error` and `total_error`. Numbers that move the figure, two spreads up or down, by less than
+    `LEAST` of what the strongest does are left out: the fewer there are, the better the points fill their space.
+    Raises `InputError` for bad input, where nothing runs, where nothing may be off, and without SALib (extra
+    `sensitivity`).
+    """
+    if isinstance(samples, bool) or samples != int(samples) or samples < 2 or int(samples) & (int(samples) - 1):
+        raise InputError(f"samples = {samples!r}: give a power of two, at least 2")
+    if isinstance(seed, bool) or seed != int(seed) or seed < 0:
+        raise InputError(f"seed = {seed!r}: give a whole number of at least 0")
+    check_scale(spread)
+    sampler, analyzer, normal = _salib()
+    held = subject(of, model, system, recipe, options)
+    base = held.figures(held.numbers.base())
+    name = figure or leading(held, {key: float(column[0]) for key, column in base.items()})
+    if name not in held.about:
+        raise unknown_name("figure", name, held.about)
+    parameters = held.numbers.parameters
+    drawn = _moving(held, name, spread)
+    problem = {
+        "num_vars": len(drawn),
+        "names": [parameters[p].path for p in drawn],
+        "bounds": [[0.0, 1.0]] * len(drawn),
+    }
+    places = sampler.sample(problem, int(samples), calc_second_order=False, seed=int(seed))
+    logs = _logs(held, name, drawn, np.clip(places, EDGE, 1.0 - EDGE), normal, spread)
+    if not np.isfinite(logs).all():
+        raise InputError(f"{name}: some draws cannot run, and Sobol indices need them all; use a smaller spread")
+    found = analyzer.analyze(problem, logs, calc_second_order=False, print_to_console=False, seed=int(seed))
+    order = np.argsort(-found["ST"], kind="stable")
+    listed = [parameters[drawn[p]] for p in order]
+    about = {
+        "first_order": ("S1", "share of the variance that the number brings by itself"),
+        "total": ("ST", "share of the variance that it brings with its interactions"),
+        "first_order_error": ("S1_conf", "half the 95 % interval of first_order"),
+        "total_error": ("ST_conf", "half the 95 % interval of total"),
+    }
+    data = {
+        key: ("parameter", np.asarray(found[theirs])[order], {"units": "1", "long_name": text})
+        for key, (theirs, text) in about.items()
+    }
+    along = {key: value for key, value in coords(listed, held.about).items() if not key.startswith("figure")}
+    along["parameter_spread"] = ("parameter", [spread_of(one, spread) for one in listed])
+    attributes = {"of": of, "figure": name, "label": held.label, "samples": str(int(samples)), "seed": str(int(seed))}
+    return xr.Dataset(data, coords=along, attrs=held.attributes | attributes)
+
+
+def _moving(held: Subject, name: str, spread: float | Mapping[str, float]) -> list[int]:
+    """Numbers that move a figure, the strongest first. Raises InputError where none does, or none may be off."""
+    parameters = held.numbers.parameters
+    able = [p for p, one in enumerate(parameters) if one.effects and one.value and spread_of(one, spread) > 0.0]
+    if not able:
+        raise InputError("nothing may be off: every spread is 0")
+    deviates = np.zeros((1 + 2 * len(able), len(parameters)))
+    for row, p in enumerate(able):
+        deviates[1 + 2 * row : 3 + 2 * row, p] = (2.0, -2.0)
+    logs = np.log(held.figures(held.numbers.vary(factors(parameters, deviates, spread)))[name])
+    moves = np.abs(logs[1:] - logs[0]).reshape(-1, 2).max(axis=1)
+    if not moves.max() > 1e-12:
+        raise InputError(f"{name}: does not depend on what may be off; give another figure")
+    order = np.argsort(-moves, kind="stable")
+    return [able[row] for row in order if moves[row] >= LEAST * moves.max()]
+
+
+def _salib() -> tuple[Any, Any, Any]:
+    """SALib's sampler and analyzer, and the inverse of the normal distribution that it brings."""
+    try:
+        from SALib.analyze import sobol as analyzer
+        from SALib.sample import sobol as sampler
+        from scipy.special import ndtri
+    except ImportError:
+        raise InputError(
+            'Sobol indices need SALib, which is not installed; pip install "roofline[sensitivity]" '
+            '(in a clone: pip install ".[sensitivity]")'
+        ) from None
+    return sampler, analyzer, ndtri
+
+
+def _logs(
+    held: Subject, name: str, drawn: list[int], places: Floats, normal: Any, spread: float | Mapping[str, float]
+) -> Floats:
+    """Logarithm of a figure at places of the unit cube over the drawn numbers, float64[n]; block by block."""
+    parameters = held.numbers.parameters
+    found = np.empty(places.shape[0])
+    for start in range(0, places.shape[0], BLOCK):
+        block = places[start : start + BLOCK]
+        deviates = np.zeros((block.shape[0], len(parameters)))
+        deviates[:, drawn] = normal(block)
+        figures = held.figures(held.numbers.vary(factors(parameters, deviates, spread)))
+        found[start : start + BLOCK] = np.log(figures[name])
+    return found
