@@ -58,7 +58,7 @@ def test_what_is_not_known_is_undefined(cost: float, points: tuple[float, float]
     assert judge(math.nan, 0.1, 1.0, 2.0) == "undefined"
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(st.sampled_from(PAIRS), st.sampled_from(KINDS), st.floats(1e-6, 0.999))
 def test_a_claim_above_the_ideal_bound_is_always_impossible(pair: tuple[str, str], kind: str, share: float) -> None:
     assert verdict(ladder(kind, *pair)["ideal_bound"] * share, kind, *pair) == "impossible"

@@ -202,7 +202,6 @@ def test_the_best_on_a_torus_is_that_of_all(reach: Reach, setup: Setup, question
 
 
 @pytest.mark.reaches("MEMORY")
-@PATIENT
 @given(setups(fidelity="kernel"), METERED, SHARES, st.data())
 def test_memory_is_filled_to_the_last_sequence(
     reach: Reach, setup: Setup, question: Question, shares: list[list[float]], data: st.DataObject
