@@ -137,19 +137,7 @@ class Capped(Held):
         phi = table.fill / table.chunks
         beside, d = times(clocked(varied, replica.side, np.where(np.isnan(slowed.clock), 1.0, slowed.clock)))
         d = d + (beside - t) / phi
-        share, with_chunk = b * table.chunks / table.steps, t + phi * d
-        time_share = share * with_chunk / (t + share * phi * d)
-        watts = time_share * slowed.watts + (1.0 - time_share) * step_w
-        rest = ((1.0 - time_share) * t + (time_share - share) * with_chunk) / 2.0
-        known_s = ttft_s + np.where(ttft_s > 0.0, rest, 0.0)
-        q = {name: self.asked.slos[0].percentile_of(name) for name in ("ttft", "tpot", "latency")}
-        waits = [
-            known_s + float(table.wait_steps_at[q[name]][b]) * t + float(table.wait_fills_at[q[name]][b]) * d
-            for name in ("ttft", "latency")
-        ]
-        tpots = [table.kappa * (t + float(table.share_seen_at[q[name]][b]) * phi * d) for name in ("tpot", "latency")]
-        rate = dp * b / (table.steps * t + b * table.fill * d)
-        return rate, watts, waits[0], tpots[0], waits[1] + (table.osl_at[q["latency"]] - 1.0) * tpots[1]
+        return self._in_a_loop(b, dp, ttft_s, (t, step_w), (d, slowed.watts))
 
     def _static(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """The same for a batch computed, decoded and ended together: (23)."""

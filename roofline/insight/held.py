@@ -169,12 +169,12 @@ class Held:
 
     def _aggregated(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """(requests/s, W, TTFT, TPOT, latency) by continuous batching: equation (22)."""
-        b, table, machines = self._per_rank(), self._table, varied.machines[0]
+        b, machines = self._per_rank(), varied.machines[0]
         (_, pp, dp, _, _), drafts, ttft_s = replica.degrees, self._drafts.count, varied.stack["ttft_s"]
         batch, work, t, step_w = self._decode(replica, varied, b)
         contexts, ends = self.asked.contexts(self.asked.workloads[0]), self.asked.prompt_ends(self._chunk)
         mixed = replica.with_chunk(varied, batch, contexts, self._chunk, ends, drafts)
-        d, phi = mixed.time_s, table.fill / table.chunks
+        d = mixed.time_s
         flights = min(batch, pp)
         plain = replica.decode(varied, batch, contexts, drafts, drafted=False) if drafts else work
         whole, others = t + d, (flights - 1) / flights
@@ -185,9 +185,20 @@ class Held:
                 (work.memory_s, mixed.memory_s, plain.memory_s),
             )
         )
+        return self._in_a_loop(b, dp, ttft_s, (t, step_w), (d, draw_w(machines, peak / whole, moved / whole)))
+
+    def _in_a_loop(
+        self, b: int, dp: int, ttft_s: Floats, step: tuple[Floats, Floats], chunk: tuple[Floats, Floats]
+    ) -> tuple[Floats, ...]:
+        """(requests a second, W, TTFT, TPOT, latency [s]) of a full batch of `b` on each of `dp` ranks: equation (22).
+
+        step : time [s] and draw [W] of a step.   chunk : what a full chunk adds to it, and the draw of such a step.
+        """
+        table, (t, step_w), (d, chunk_w) = self._table, step, chunk
+        phi = table.fill / table.chunks
         share, with_chunk = b * table.chunks / table.steps, t + phi * d
         time_share = share * with_chunk / (t + share * phi * d)
-        watts = time_share * draw_w(machines, peak / whole, moved / whole) + (1.0 - time_share) * step_w
+        watts = time_share * chunk_w + (1.0 - time_share) * step_w
         rest = ((1.0 - time_share) * t + (time_share - share) * with_chunk) / 2.0
         known_s = ttft_s + np.where(ttft_s > 0.0, rest, 0.0)
         q = {name: self.asked.slos[0].percentile_of(name) for name in ("ttft", "tpot", "latency")}

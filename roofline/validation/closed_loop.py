@@ -135,7 +135,7 @@ class Loops:
         case = self._column("case").astype(np.int64)
         clients, slots, full = self._column("clients"), self._column("slots"), self.full
         own = {name: values[case] for name, values in stack.items()}
-        constant, share_seen = own["ttft_s"], self._column("share")
+        constant, beside_share = own["ttft_s"], self._column("share")
         first, alike = self._column("first") > 0.0, self._column("alike") > 0.0
         clients_in = np.minimum(clients, slots)
         steps, fills, chunks = self._steps("mean_steps"), self._steps("mean_fill"), self._steps("mean_chunks")
@@ -173,8 +173,8 @@ class Loops:
         slot_s = np.where(full, (clients - slots - rate * constant) / rate, 0.0)
         mean_step_s = own_s + seen * fill * own_more_s
         # Prompts that a request does not decode beside it has waited for; a start that is not all counts them below.
-        unseen_s = np.where(alike, (1.0 - share_seen) * (clients_in - 1.0) * fills * own_more_s, 0.0)
-        tpot_s = kappa * (mean_step_s - (1.0 - share_seen) * seen * fill * own_more_s)
+        unseen_s = np.where(alike, (1.0 - beside_share) * (clients_in - 1.0) * fills * own_more_s, 0.0)
+        tpot_s = kappa * (mean_step_s - (1.0 - beside_share) * seen * fill * own_more_s)
         known_s = constant + rest_s + unseen_s + own["wait_steps"] * (wait_s + share * fill * wait_more_s)
         ttft_s = known_s + slot_s + np.where(alike, wait_s + chunks * (own_s + fill * own_more_s), sojourn * mixed_s)
         ttft_s = np.where(alike, ttft_s, self._with_start(ttft_s, constant, own["step_s"], fills, chunks, work))
@@ -182,7 +182,7 @@ class Loops:
         counted_s = self.middle[0] * wait_s + self.middle[1] * wait_more_s
         ttft_s = np.where(median, known_s + counted_s, ttft_s)
         median = np.array([self.cases[i].tpot == "median" for i in case])
-        tpot_s = np.where(median, kappa * (own_s + share_seen * self.middle[2] * own_more_s), tpot_s)
+        tpot_s = np.where(median, kappa * (own_s + beside_share * self.middle[2] * own_more_s), tpot_s)
         decoding = rate * steps * mean_step_s
         power = self._power(records, own, work, decoding, share)
         seen_fill = seen * fill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -122,18 +123,24 @@ _OWN_FP8 = ("qwen3", "qwen3-moe", "qwen3-next", "qwen3-5-moe")
 `fp8` of TensorRT-LLM mean FP8 of either kind: they say so of DeepSeek, whose only one is by blocks, as well."""
 
 
+_CHECKPOINT = re.compile(r"(-(instruct|it|fp8|fp4|nvfp4|mxfp4|int4|bf16))+$")
+"""What checkpoints of one model add to its name: costs are of its shape, formats of the column of weights."""
+
+
 @cache
 def model(name: str) -> Model | None:
     """The model sheet of a name, its context unlimited; None where there is none."""
     from roofline.errors import InputError
     from roofline.specs import Model
 
-    lower = name.strip().lower()
-    try:
-        found = Model.load(_MODELS.get(lower, lower))
-    except InputError:
-        return None
-    return found.replace(max_context=max(found.max_context, LONGEST_CONTEXT))
+    lower = name.strip().lower().rpartition("/")[2]  # as on the Hugging Face hub, its owner before it
+    for known in (lower, _CHECKPOINT.sub("", lower)):
+        try:
+            found = Model.load(_MODELS.get(known, known))
+        except InputError:
+            continue
+        return found.replace(max_context=max(found.max_context, LONGEST_CONTEXT))
+    return None
 
 
 @cache

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import numpy as np
-import typer
 
 import roofline as rl
-from roofline.cli.power_cap import power_cap as command
 from roofline.insight.capped import Capped
 from roofline.insight.clock import BANDS, Clock
 from roofline.insight.held import held_plan
 from roofline.insight.power_cap import power_cap
-from tests.docs.pages import DOCS, blocks, table
+from tests.docs.pages import DOCS, table
 
 PAGE = DOCS / "power-cap.md"
 
@@ -57,20 +54,3 @@ def test_decode_of_an_h200_is_as_the_page_says() -> None:
         stretch = decode.time_s[least] / decode.rated_s[least]
         assert (saved, longer) == (f"{100 * (1 - energy[least]):.0f}", f"{100 * (stretch - 1):.0f}")
         assert decode.rated_w[0] > 540.0
-
-
-def test_commands_parse() -> None:
-    app = typer.Typer()
-    app.command()(command)
-    parsed = typer.main.get_command(app)
-    lines = [line for block in blocks(PAGE, "sh") for line in block.text.splitlines()]
-    assert len(lines) == 3
-    for line in lines:
-        assert parsed.make_context("power-cap", shlex.split(line)[2:]).params["tpot"] == "30ms"
-    known = {option for parameter in parsed.params for option in parameter.opts}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE.read_text(encoding="utf-8"))) <= known
-
-
-def test_python_runs() -> None:
-    for block in blocks(PAGE, "python"):
-        exec(compile(block.text, str(PAGE), "exec"), {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import typer
 
@@ -12,7 +11,7 @@ from roofline.planning.site_variables import FIGURES, TEXTS
 from roofline.rack.day import SHAPES
 from roofline.specs import list_specs
 from roofline.specs.prices import Prices
-from tests.docs.pages import DOCS, agrees, arithmetic, blocks, sums
+from tests.docs.pages import DOCS, agrees, arithmetic, sums
 
 PAGE = DOCS / "site.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -32,17 +31,6 @@ def test_options_are_those_of_the_command() -> None:
     said = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT))
     assert len(said) > 15
     assert said <= known
-
-
-def test_commands_parse() -> None:
-    app = typer.Typer()
-    app.command()(site)
-    command = typer.main.get_command(app)
-    lines = [line for block in blocks(PAGE, "text", "sh") for line in block.text.replace("\\\n", " ").splitlines()]
-    found = [words for line in lines if (words := shlex.split(line))[:2] == ["roofline", "site"]]
-    assert len(found) == 3
-    for words in found:
-        assert command.make_context("site", words[2:]).params["power"].endswith("MW")
 
 
 def test_names_are_those_of_the_library() -> None:

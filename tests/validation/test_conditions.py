@@ -225,6 +225,9 @@ def test_chats_are_free_in_length_and_their_batch_fitted() -> None:
         ("Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b-2507"),
         ("Qwen3-235B-A22B-Thinking-2507-FP8", "qwen3-235b-a22b-2507"),
         ("GPT-J-6B", "gpt-j-6b"),
+        ("MiniMaxAI/MiniMax-M2.5", "minimax-m2"),
+        ("GLM-5-FP8", "glm-5"),
+        ("nvidia/Llama-3.3-70B-Instruct-FP4", "llama-3.3-70b"),
     ],
 )
 def test_names_of_models_are_sheets(name: str, sheet: str) -> None:
