@@ -40,6 +40,8 @@ NAMES = {
     "throughput": "tokens/s",
     "joules_per_token": "J per output token",
     "power": "W of an accelerator",
+    "wall_power": "W of whole systems at the wall",
+    "wall_joules_per_token": "J per output token at the wall",
     "power_given_tpot": "W at the measured TPOT",
 }
 

@@ -284,7 +284,9 @@ compare: {{old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128
   is tried where `recipes` names it.
 - `kernels` is not silicon alone: shares that kernels reach are those of the libraries measured.
 - Acceptance of drafts is the same on both sides unless a side says otherwise, and a choice, not a measurement.
-- Prices are what is given; nothing depreciates here.
+- Prices of accelerator-hours, energy in them, are those of a sheet (`prices=`, `tier=`; default `semianalysis-v1`,
+  `hyperscaler`, or the sheet of the vintage of the watts) or given; nothing depreciates here. Where the sheet has none
+  of a side, nothing is said per USD.
 """
 
 

@@ -50,11 +50,13 @@ def check_claim(
         typer.Option("--tokens", metavar="output|input|total", help="What the claim counts; default what it says."),
     ] = None,
     price: Annotated[
-        float | None, typer.Option("--price", help="Dollars for an accelerator-hour, for a claim in money.")
+        float | None, typer.Option("--price", help="Instead: dollars for an accelerator-hour, for a claim in money.")
     ] = None,
     reference_price: Annotated[
         float | None, typer.Option("--reference-price", help="The same for the system that a ratio is to.")
     ] = None,
+    prices: opt.PriceSheet = None,
+    tier: opt.Tier = None,
     mode: opt.Modes = None,
     max_accelerators: opt.MostAccelerators = None,
     acceptance: opt.TriedDrafts = None,
@@ -100,6 +102,8 @@ def check_claim(
             vintage=vintage,
             usd_per_gpu_hour=price,
             reference_usd_per_gpu_hour=reference_price,
+            prices=prices,
+            tier=tier,
             most_accelerators=max_accelerators,
             stack=stack,
             **given,
@@ -191,6 +195,14 @@ def claim_table(found: ClaimCheck) -> Table:
     return Table((*labels, *columns), found.attrs)
 
 
+def _priced(attrs: dict[str, str]) -> str:
+    """What an accelerator-hour costs, and who says so."""
+    hours = [f"{attrs['system']} {attrs['usd_per_gpu_hour']} USD"]
+    hours += [f"{attrs['reference']} {attrs['reference_usd_per_gpu_hour']} USD"] if attrs["reference"] else []
+    whose = f" (prices {attrs['hardware_prices']}: {attrs['price_grades']})" if "hardware_prices" in attrs else ""
+    return f"an accelerator-hour: {', '.join(hours)}{whose}"
+
+
 def _show(found: ClaimCheck, out: Path | None) -> None:
     from roofline.cli.output import print_cells
     from roofline.insight.claim_words import NAMES, figure
@@ -213,4 +225,6 @@ def _show(found: ClaimCheck, out: Path | None) -> None:
         print(f"  {one.what}: {number(one.value, one.unit)}{'/s' if one.unit == '1/s' else ''}")
     print()
     print("\n".join(said[2:]))
+    if "usd_per_gpu_hour" in found.attrs:
+        print(_priced(found.attrs))
     print(basis_line(dict(found.attrs)) + ("" if out is None else f"\nwritten to {out}"))

@@ -67,8 +67,11 @@ def compare(
         bool, typer.Option("--curve-only", help="The ratio over interactivity without its factors.")
     ] = False,
     price: Annotated[
-        str | None, typer.Option("--price", metavar="OLD,NEW", help="USD per accelerator-hour of both: 1.41,2.65.")
+        str | None,
+        typer.Option("--price", metavar="OLD,NEW", help="Instead: USD per accelerator-hour of both, 1.41,2.65."),
     ] = None,
+    prices: opt.PriceSheet = None,
+    tier: opt.Tier = None,
     recipe: opt.Recipes = None,
     mode: Annotated[
         list[opt.Mode] | None,
@@ -136,6 +139,8 @@ def compare(
         "boundary": None if boundary is None else boundary.value,
         "basis": None if basis is None else basis.value,
         "vintage": vintage,
+        "prices": prices,
+        "tier": tier,
     }
     given = {name: value for name, value in given.items() if value is not None}
     with sheets_of(specs), waiting("searching (the first run compiles the kernels)") as say:

@@ -39,8 +39,8 @@ def show(ds: xr.Dataset, out: Path | None, rerun: Rerun | None) -> None:
     attrs: dict[str, Any] = dict(ds.attrs)
     if attrs["vintage"]:
         attrs["basis"] = f"{attrs['basis']}, {attrs['vintage']}"
-    facts = ("modes", "acceptance", "stack", "slo", "usd_per_hour")
-    print("  ".join(f"{name} {attrs[name]}" for name in facts))
+    facts = ("modes", "acceptance", "stack", "slo", "usd_per_hour", "hardware_prices", "price_grades")
+    print("  ".join(f"{name} {attrs[name]}" for name in facts if name in attrs))
     print(basis_line(attrs))
     if out is not None:
         print(f"written to {out}")

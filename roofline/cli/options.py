@@ -200,3 +200,9 @@ Specs = Annotated[
     Path | None,
     typer.Option("--specs", metavar="DIR", help="A folder of your own sheets; they go before built-in ones."),
 ]
+PriceSheet = Annotated[
+    str | None, typer.Option("--prices", metavar="NAME", help="Prices of accelerators: name or path of a sheet.")
+]
+Tier = Annotated[
+    str | None, typer.Option("--tier", metavar="NAME", help="Kind of buyer: hyperscaler, neocloud, rental-3yr.")
+]

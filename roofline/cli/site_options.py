@@ -48,12 +48,6 @@ Vintage = Annotated[
 PueOption = Annotated[
     float | None, typer.Option("--pue", metavar="X", help="PUE in place of that of each system's facility.")
 ]
-PriceSheet = Annotated[
-    str | None, typer.Option("--prices", metavar="NAME", help="Prices of accelerators: name or path of a sheet.")
-]
-Tier = Annotated[
-    str | None, typer.Option("--tier", metavar="NAME", help="Kind of buyer: hyperscaler, neocloud, rental-3yr.")
-]
 UsdPerHour = Annotated[
     float | None,
     typer.Option("--usd-per-gpu-hour", metavar="USD", help="Instead: an hour of an accelerator, without energy."),

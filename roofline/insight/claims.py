@@ -21,6 +21,7 @@ from roofline.insight.slips import Circumstances, Slip, slips
 from roofline.insight.working_points import Asked, WorkingPoint, alone, best_plan
 from roofline.planning.plan import slo_label, workload_label
 from roofline.rack.best import native_recipes
+from roofline.rack.cost import Bill
 from roofline.rack.energy import check, check_vintage, describe
 from roofline.serving.slo import SLO
 from roofline.serving.workload import Workload
@@ -108,6 +109,8 @@ def check_claim(
     vintage: str | None = None,
     usd_per_gpu_hour: float | None = None,
     reference_usd_per_gpu_hour: float | None = None,
+    prices: Any = None,
+    tier: str | None = None,
     modes: str | Sequence[str] | None = None,
     acceptance: float | Sequence[float] | None = None,
     most_accelerators: int | None = None,
@@ -124,24 +127,25 @@ def check_claim(
     token_basis : tokens that the claim counts; default what it says, else output.
     boundary, basis, vintage : where the claim's energy is taken to be counted, as in `roofline.rollup`.
     usd_per_gpu_hour, reference_usd_per_gpu_hour : price of an accelerator-hour [$], for claims in money.
+    prices, tier : instead, as in `roofline.site`; default SemiAnalysis InferenceX, of the vintage or its first.
     modes, acceptance, most_accelerators, stack : of the best plan, as in `roofline.plan`.
     facility : in place of the systems' own.
 
     The plausible range runs from the best plan (the better end of its band) to one sequence at a time in the costliest
     deployment that meets the SLO, at a duty of `working_points.POOR_DUTY`. A ratio is held against the reference's
     best plan under the same workload and SLO.
-    Raises InputError for a claim or keyword that is not understood, and for one in money without a price.
+    Raises InputError for a claim or keyword that is not understood, and for one in money where a price is missing.
     Equations: docs/claims.md.
     """
     read = claim if isinstance(claim, Claim) else parse(claim)
     tokens = _tokens(read, token_basis)
-    prices = _prices(read, usd_per_gpu_hour, reference_usd_per_gpu_hour)
     check(boundary, basis, 1.0, vintage)
     served = Workload.of(workload, **{name: size for name, size in (("isl", isl), ("osl", osl)) if size is not None})
     box, shape = _system(system, facility), Model.load(model)
     other = _system(read.reference, facility) if read.reference else None
     boxes = [box] if other is None else [box, other]
     check_vintage(vintage, {axes.label(one): one.power.provisioned_w_per_accelerator for one in boxes})
+    paid, bill = _paid(read, boxes, (usd_per_gpu_hour, reference_usd_per_gpu_hour), prices, tier, vintage)
     options = {"modes": modes, "acceptance": acceptance, "most_accelerators": most_accelerators}
     given = tuple((name, value) for name, value in options.items() if value is not None)
     sheet = Stack.load(stack)
@@ -169,11 +173,11 @@ def check_claim(
         theirs = common(recipes=named or native_recipes(shape, other))
         rival, why = best_plan(theirs, other)
         reason = reason or (f"{axes.label(other)}: {why}" if why else "")
-        ratios = _ratios(asked, box, theirs, other, prices)
+        ratios = _ratios(asked, box, theirs, other, paid)
         idle = alone(theirs, other) if rival is not None else None
         if idle is not None and rival is not None:
-            baseline = idle[0].cost(read.kind, prices[1]) / rival.cost(read.kind, prices[1])
-    ladder = Ladder(read, bound, best, poor, rival, prices, _per_output(tokens, served))
+            baseline = idle[0].cost(read.kind, paid[1]) / rival.cost(read.kind, paid[1])
+    ladder = Ladder(read, bound, best, poor, rival, paid, _per_output(tokens, served))
     cost = ladder.claimed
     undone: tuple[Slip, ...] = ()
     nearest: Slip | None = None
@@ -207,7 +211,8 @@ def check_claim(
         "cost_unit": COST_UNITS[read.kind],
     }
     if read.kind == "money":
-        attrs["usd_per_gpu_hour"] = f"{prices[0]:g}"
+        attrs |= {"usd_per_gpu_hour": f"{paid[0]:g}"} | bill
+        attrs |= {"reference_usd_per_gpu_hour": f"{paid[1]:g}"} if other is not None else {}
     return ClaimCheck(
         claim=read,
         verdict=verdict,
@@ -271,21 +276,49 @@ def _tokens(claim: Claim, given: TokenBasis | None) -> TokenBasis:
     return given or claim.tokens or "output"
 
 
-def _prices(claim: Claim, own: float | None, reference: float | None) -> tuple[float, float]:
-    """Prices of an accelerator-hour of the system and of the reference; NaN where they are not needed."""
-    given = {"usd_per_gpu_hour": own, "reference_usd_per_gpu_hour": reference}
-    needed = {"usd_per_gpu_hour": claim.kind == "money"}
-    needed["reference_usd_per_gpu_hour"] = claim.kind == "money" and bool(claim.reference)
-    for name, price in given.items():
+def _paid(
+    claim: Claim,
+    boxes: Sequence[System],
+    given: tuple[float | None, float | None],
+    prices: Any,
+    tier: str | None,
+    vintage: str | None,
+) -> tuple[tuple[float, float], dict[str, str]]:
+    """Prices of an accelerator-hour of the system and of the reference, NaN where not needed, and whose they are."""
+    money, of_sheet = claim.kind == "money", prices is not None or tier is not None
+    for name, price, needed in zip(
+        ("usd_per_gpu_hour", "reference_usd_per_gpu_hour"), given, (money, money and len(boxes) > 1), strict=True
+    ):
         if price is None:
-            if needed[name]:
-                raise InputError(f"{name}: the claim {claim.text!r} is of money; give the price of an accelerator-hour")
             continue
-        if not needed[name]:
+        if not needed:
             raise InputError(f"{name} = {price!r}: the claim {claim.text!r} does not need it; leave it out")
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0.0 < price < math.inf:
             raise InputError(f"{name} = {price!r}: give dollars above 0")
-    return math.nan if own is None else float(own), math.nan if reference is None else float(reference)
+        if of_sheet:
+            raise InputError(f"{name} = {price!r}: prices or tier are given too; leave one of them out")
+    if not money:
+        if of_sheet:
+            raise InputError(f"prices, tier: the claim {claim.text!r} is not of money; leave them out")
+        return (math.nan, math.nan), {}
+    if any(price is not None for price in given):
+        if len(boxes) > 1 and None in given:
+            raise InputError(
+                "usd_per_gpu_hour, reference_usd_per_gpu_hour: a ratio of money takes both; one is missing"
+            )
+        own, theirs = (math.nan if price is None else float(price) for price in given)
+        return (own, theirs), {}
+    bill = Bill.of({"prices": prices, "tier": tier}, vintage)
+    bill.check_vintage(vintage)
+    names = [box.accelerator.id for box in boxes]
+    hours = bill.all_in_usd_per_hour(names)
+    for name, option in zip(names, ("usd_per_gpu_hour", "reference_usd_per_gpu_hour"), strict=False):
+        if name not in hours:
+            sheet = bill.attributes["hardware_prices"]
+            raise InputError(f"prices {sheet}: none of {name}, and the claim is of money; give {option}")
+    found = {name: bill.attributes[name] for name in ("hardware_prices", "price_vintage")}
+    found["price_grades"] = ", ".join(f"{name} {bill.grade(name)}" for name in dict.fromkeys(names))
+    return (hours[names[0]], hours[names[1]] if len(names) > 1 else math.nan), found
 
 
 def _slo(given: SLO | Mapping[str, Any] | None) -> SLO:

@@ -23,8 +23,9 @@ from roofline.insight.searches import (
     Measure,
     checked_measure,
     largest_replica,
-    prices,
+    priced,
     search,
+    usd_per_hour,
 )
 from roofline.insight.shapley import MOST_PLAYERS
 from roofline.planning.plan import slo_label, workload_label
@@ -71,6 +72,8 @@ def compare(
     boundary: Boundary = "facility",
     basis: Basis = "metered",
     vintage: str | None = None,
+    prices: Any = None,
+    tier: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     parallel: bool = True,
     **both: Any,
@@ -83,12 +86,14 @@ def compare(
     model : one.   isl, osl : lengths, as `roofline.Workload` takes them; or workload.
     at : tokens/s of a user at which the ratio is taken apart.   interactivity : those of the curve; each is a limit on
         TPOT of its inverse, at the percentile of `slo`, which holds other limits.
-    measure : what is taken apart: tokens_per_mwh, tokens_per_s_per_gpu, or tokens_per_usd (needs prices).
+    measure : what is taken apart: tokens_per_mwh, tokens_per_s_per_gpu, or tokens_per_usd.
     levers : which are moved by themselves or together, as in `mixtures.players`.   attribution : False: the curve only.
     recipes : those that every mixture may use; default those the model ships in that its accelerator computes as meant.
     most_accelerators : of a replica of either side; default those of the larger scale-up domain, or as many as hold
         the weights twice over.   across : whether a replica may span scale-up domains over scale-out.
     boundary, basis, vintage : where energy is counted, as in `roofline.rollup`.
+    prices, tier : of accelerator-hours, as in `roofline.site`, for sides without a usd_per_hour; default SemiAnalysis
+        InferenceX, of the vintage given, else its first. Where that has none of a side, nothing is said per USD.
     progress : called with (searches done, in all).
 
     In each of the 2^k mixtures recipe, mode, deployment, batch and drafts are searched again under the same limits.
@@ -106,8 +111,7 @@ def compare(
         model, sides, _workload(workload, isl, osl), slo, recipes, most_accelerators, across, boundary, basis, vintage,
         parallel,
     )  # fmt: skip
-    if measure == "tokens_per_usd":
-        prices(sides)
+    sides, paid = priced(sides, prices, tier, vintage, measure == "tokens_per_usd")
     points, place = _points(interactivity, at)
     moved = players(_felt(differing(*sides), measure, kind, asked), levers) if attribution else {}
     if len(moved) > MOST_PLAYERS:
@@ -137,7 +141,7 @@ def compare(
         "system_name": ("side", np.array([side.system.name for side in sides], dtype=object)),
         "power_unknown": ("side", np.array([side.system.power_unknown for side in sides], dtype=object)),
     }
-    found = _attributes(sides, asked, main, measure) | {"at": f"{at:g}"}
+    found = _attributes(sides, asked, main, measure) | paid | {"at": f"{at:g}"}
     if attribution:
         more, about = _attributed(sides, asked, points, place, measure, kind, moved, main, step)
         data |= more
@@ -244,7 +248,7 @@ def _curve(sides: Sequence[Side], main: Found, other: Found, kind: Measure, aske
     if priced:
         rate = {"output": fast.figures["tokens_per_s_per_gpu"], "total": total}
         for basis, values in rate.items():
-            cost = 1e6 * prices(sides)[:, None] / (3600.0 * values)
+            cost = 1e6 * usd_per_hour(sides)[:, None] / (3600.0 * values)
             about = {"units": "USD", "long_name": f"price of the accelerator-hours of a million {basis} tokens"}
             data[f"usd_per_million_{basis}_tokens"] = (dims, cost, about)
     for name in KEPT:

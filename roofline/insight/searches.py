@@ -15,6 +15,7 @@ from roofline.planning.plan import plan
 from roofline.planning.space import self_contained
 from roofline.planning.variables import FIGURES, TEXTS
 from roofline.rack.best import native_recipes
+from roofline.rack.cost import Bill
 from roofline.serving.slo import SLO
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Found:
         """A measure of each side, float64[side, interactivity]. Raises InputError where a price is missing."""
         if measure != "tokens_per_usd":
             return self.figures[measure]
-        return 3600.0 * self.figures["tokens_per_s_per_gpu"] / prices(sides)[:, None]
+        return 3600.0 * self.figures["tokens_per_s_per_gpu"] / usd_per_hour(sides)[:, None]
 
     @cached_property
     def reasons(self) -> NDArray[np.object_]:
@@ -142,7 +143,38 @@ class Found:
         return found
 
 
-def prices(sides: Sequence[Side]) -> Floats:
+def priced(
+    sides: Sequence[Side], prices: Any, tier: str | None, vintage: str | None, needed: bool
+) -> tuple[list[Side], dict[str, str]]:
+    """Sides with prices of a sheet where none has its own, and what a result says of them.
+
+    prices, tier : as in `rack.cost.Bill`.   vintage : of provisioned watts, which prices must share.
+    needed : whether tokens per USD are asked for; else sides that the sheet has no price of stay without.
+    Raises InputError as `Bill`, for prices given twice, and where one is needed and missing.
+    """
+    chosen = prices is not None or tier is not None
+    if any(side.usd_per_hour is not None for side in sides):
+        if chosen:
+            raise InputError("prices, tier: sides have a usd_per_hour of their own; leave one of them out")
+        return list(sides), {}
+    bill = Bill.of({"prices": prices, "tier": tier}, vintage)
+    bill.check_vintage(vintage)
+    hours = bill.all_in_usd_per_hour([side.system.accelerator.id for side in sides])
+    lacking = [side.system.accelerator.id for side in sides if side.system.accelerator.id not in hours]
+    if lacking:
+        if chosen or needed:
+            raise InputError(
+                f"prices {bill.attributes['hardware_prices']}: none of {', '.join(dict.fromkeys(lacking))}; tokens per "
+                "USD needs that of both sides: give usd_per_hour"
+            )
+        return list(sides), {}
+    names = [side.system.accelerator.id for side in sides]
+    said = {name: bill.attributes[name] for name in ("hardware_prices", "price_vintage")}
+    said["price_grades"] = ", ".join(f"{name} {bill.grade(name)}" for name in dict.fromkeys(names))
+    return [side.replace(usd_per_hour=hours[name]) for side, name in zip(sides, names, strict=True)], said
+
+
+def usd_per_hour(sides: Sequence[Side]) -> Floats:
     """USD per accelerator-hour of each side. Raises InputError for one that has none."""
     for side in sides:
         if side.usd_per_hour is None:

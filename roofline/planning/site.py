@@ -14,12 +14,12 @@ from roofline.planning.money import PRICED
 from roofline.planning.parts import Chosen
 from roofline.planning.plan import DIMS, plan
 from roofline.planning.site_variables import FIGURES, KEPT, SOLD, STATED, TEXTS
-from roofline.rack.cost import HOURS_A_DAY, JOULES_PER_KWH, MILLION, SECONDS_AN_HOUR, WAYS, Bill, footprint, spent
+from roofline.rack.cost import HOURS_A_DAY, JOULES_PER_KWH, MILLION, SECONDS_AN_HOUR, Bill, footprint, spent
 from roofline.rack.day import hours_of
 from roofline.rack.energy import JOULES_PER_MWH, check, check_vintage, describe
 from roofline.rack.site import LIMIT_FLAGS, Filled, SiteLimit, fill, watts_of
 from roofline.serving.workload import HOURS, Workload
-from roofline.specs import Facility, Model, Recipe, System, list_specs
+from roofline.specs import Facility, Model, Recipe, System
 from roofline.specs.stack import Stack
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def site(
     """
     power_w = watts_of(power)
     check("facility", basis, 1.0, vintage)
-    paid = bill if isinstance(bill, Bill) else _bill(bill or {}, vintage)
+    paid = bill if isinstance(bill, Bill) else Bill.of(bill or {}, vintage)
     shapes, boxes = axes.sheets("models", Model, models), axes.sheets("systems", System, systems)
     helpers = [] if prefill_systems is None else axes.sheets("prefill_systems", System, prefill_systems)
     others = [] if ffn_systems is None else axes.sheets("ffn_systems", System, ffn_systems)
     boxes, helpers, others = (_housed(listed, facility, pue) for listed in (boxes, helpers, others))
     everything = {axes.label(system): system for system in (*helpers, *others, *boxes)}
     check_vintage(vintage, {name: system.power.provisioned_w_per_accelerator for name, system in everything.items()})
-    _same_vintage(paid, vintage)
+    paid.check_vintage(vintage)
     named = None if recipes is None else axes.sheets("recipes", Recipe, recipes)
     asked = [_loaded(one, load) for one in (workload if isinstance(workload, list | tuple) else [workload])]
     server = Stack.load(stack)
@@ -129,27 +129,6 @@ def by_hour(ds: xr.Dataset) -> xr.Dataset:
         },
         attrs=ds.attrs,
     )
-
-
-def _bill(given: Mapping[str, Any], vintage: str | None) -> Bill:
-    """What is paid, from its fields; prices that nobody chose are those of the vintage of the watts."""
-    known = tuple(Bill.__dataclass_fields__)
-    for name in given:
-        if name not in known:
-            raise InputError(f"bill: {name!r} is none of its fields; give {', '.join(known)}")
-    if vintage in list_specs("prices") and not any(given.get(name) is not None for name in WAYS):
-        given = {**given, "prices": vintage}
-    return Bill(**given)
-
-
-def _same_vintage(bill: Bill, vintage: str | None) -> None:
-    """Raise InputError where watts and hourly prices are of two vintages, whose figures mean different things."""
-    sheet = bill.sheet
-    if vintage is not None and sheet is not None and sheet.tiers and sheet.vintage != vintage:
-        raise InputError(
-            f"prices {sheet.id} are of vintage {sheet.vintage!r}, watts of {vintage!r}: the two are never mixed; give "
-            "prices of that vintage, or your own by the hour"
-        )
 
 
 def _housed(systems: list[System], facility: axes.SheetLike | None, pue: float | None) -> list[System]:

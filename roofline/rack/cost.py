@@ -11,9 +11,12 @@ import numpy as np
 
 from roofline.errors import InputError
 from roofline.serving.service import number
+from roofline.specs import list_specs
 from roofline.specs.prices import Prices
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -103,6 +106,43 @@ class Bill:
                 object.__setattr__(self, "tier", tier)
         if self.tier is not None and not (isinstance(self.prices, Prices) and self.prices.tiers):
             raise InputError(f"tier {self.tier!r}: of no prices by the hour; leave it out")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], vintage: str | None = None) -> Bill:
+        """A bill of its fields; prices that nobody chose are those of the vintage of provisioned watts, if there are.
+
+        Raises InputError for an unknown field, and as `Bill`.
+        """
+        known = tuple(field.name for field in fields(cls))
+        for name in given:
+            if name not in known:
+                raise InputError(f"bill: {name!r} is none of its fields; give {', '.join(known)}")
+        if vintage in list_specs("prices") and not any(given.get(name) is not None for name in WAYS):
+            given = {**given, "prices": vintage}
+        return cls(**given)
+
+    def check_vintage(self, vintage: str | None) -> None:
+        """Raise InputError where watts and hourly prices are of two vintages, whose figures mean different things."""
+        sheet = self.sheet
+        if vintage is not None and sheet is not None and sheet.tiers and sheet.vintage != vintage:
+            raise InputError(
+                f"prices {sheet.id} are of vintage {sheet.vintage!r}, watts of {vintage!r}: the two are never mixed; "
+                "give prices of that vintage, or your own by the hour"
+            )
+
+    def all_in_usd_per_hour(self, accelerators: Iterable[str]) -> dict[str, float]:
+        """What each accelerator costs an hour, energy in it [USD/h], those that have a price.
+
+        Raises InputError where hours of this bill do not hold their energy.
+        """
+        if not self.includes_energy:
+            paid = self.attributes["hardware_prices"]
+            raise InputError(
+                f"prices {paid}: hold no energy, and what is compared here is the price of an hour with all in it; "
+                "give a sheet whose hours hold it, or the price of an accelerator-hour"
+            )
+        found = {name: self.usd_per_hour(name) for name in accelerators}
+        return {name: usd for name, usd in found.items() if not np.isnan(usd)}
 
     def _given(self, name: str) -> bool:
         return getattr(self, name) is not None

@@ -22,6 +22,8 @@ UNITS = {
     "total_tok_per_s": "s-1",
     "joules_per_token": "J",
     "power_w": "W",
+    "wall_power_w": "W",
+    "wall_joules_per_token": "J",
     "power_given_tpot_w": "W",
 }
 """Unit of each number of a row; its name has it too, so that a header needs no brackets."""

@@ -308,8 +308,6 @@ def _mlperf(point: Point, blank: Case) -> Case:
 
     if point.metric_kind != "offline_throughput":
         raise sources.Unpredicted("the rate of arrivals is not stated but by the throughput itself")
-    if "SYSTEM wall power" in point.notes:
-        raise sources.Unpredicted("its joules are the whole system's at the wall, not the accelerators'")
     if point.model not in sources.DATA_SETS:
         raise sources.Unpredicted(f"the length of the prompts of the data set for {point.model} is not stated")
     isl, osl = sources.DATA_SETS[point.model]

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from roofline.errors import InputError
 
 REQUIRED = ("source", "model", "gpu", "metric_kind")
 """Columns without which no row means anything."""
+
+_WALL = re.compile(r"SYSTEM wall power (\d+(?:\.\d+)?) W")
+"""How notes say that power and energy of a row are of the whole system; MLPerf's are."""
 
 METRIC_KINDS = ("steady_decode", "offline_throughput", "online_serving")
 
@@ -98,9 +102,20 @@ class Point:
         return None
 
     @property
+    def wall_w(self) -> float | None:
+        """Mean draw of the whole system at the wall [W], where the notes have it."""
+        found = _WALL.search(self.notes)
+        return float(found[1]) if found else None
+
+    @property
     def joules_per_token(self) -> float | None:
-        """Energy per output token [J]."""
-        return self.energy_j_per_output_token
+        """Energy of the accelerators per output token [J]."""
+        return None if self.wall_w is not None else self.energy_j_per_output_token
+
+    @property
+    def wall_joules_per_token(self) -> float | None:
+        """Energy of the whole system, at the wall, per output token [J]."""
+        return None if self.wall_w is None else self.energy_j_per_output_token
 
     @property
     def power_w(self) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.layout import LIMIT_MEANINGS, Limit
+from roofline.rack.energy import PowerFacts
 from roofline.specs.stack import Stack
 from roofline.validation.batches import batches_of
 from roofline.validation.cells import Records, Setup
@@ -42,6 +43,8 @@ class Predictions:
 
     tpot_s, ttft_s : in the statistic that was measured [s].   output_tok_s : of the whole deployment [tokens/s].
     total_tok_s : input and output.   joules_per_token, power_w : of accelerators; a token is an output token.
+    wall_w, wall_joules_per_token : of whole systems at the wall, section 11 of docs/equations.md; NaN where the
+    accelerators are no whole number of systems.
     compute_s, memory_s : work for an output token at peak compute and bandwidth [s].
     running : mean sequences that decode in all, where the conditions say so.
     idle_w, tdp_w, power_a, power_b : of equation (16).
@@ -54,6 +57,8 @@ class Predictions:
     total_tok_s: Floats
     joules_per_token: Floats
     power_w: Floats
+    wall_w: Floats
+    wall_joules_per_token: Floats
     compute_s: Floats
     memory_s: Floats
     running: Floats
@@ -162,12 +167,15 @@ def evaluate(prepared: Prepared, tuned: Mapping[str, float] | None = None) -> Pr
         osl, isl, count, decode, running = _lengths([prepared.cases[i] for i in at])
         output = np.where(osl > 0.0, figures.requests_s * osl, np.nan)
         machine = records.machines[records.configs["machine"][prepared.config[rows]]]
+        wall_w = _wall_watts([prepared.cases[i] for i in at], figures.power_w)
         of_row = {
             "tpot_s": figures.tpot_s,
             "ttft_s": figures.ttft_s,
             "output_tok_s": output,
             "total_tok_s": np.where(isl > 0.0, figures.requests_s * (isl + osl), np.nan),
             "power_w": figures.power_w,
+            "wall_w": wall_w,
+            "wall_joules_per_token": wall_w / output,
             "joules_per_token": np.where(decode > 0.0, figures.decode_w * decode, figures.power_w * count) / output,
             "compute_s": figures.compute_s,
             "memory_s": figures.memory_s,
@@ -181,6 +189,17 @@ def evaluate(prepared: Prepared, tuned: Mapping[str, float] | None = None) -> Pr
             if not ok:
                 reason[i] = LIMIT_MEANINGS[Limit(limit)] if limit else "has no steady state"
     return Predictions(**values, reason=reason)
+
+
+def _wall_watts(cases: Sequence[Any], draw: Floats) -> Floats:
+    """Watts at the wall of the systems that the accelerators of each case fill, which draw so much each."""
+    found = np.full(draw.shape, np.nan)
+    facts = {case.system.id: PowerFacts.of(case.system) for case in cases}
+    for i, case in enumerate(cases):
+        fact, used = facts[case.system.id], np.array(round(case.accelerators))
+        if used and used % fact.accelerators == 0:
+            found[i] = fact.wall_watts("rack", draw[i], used, used // fact.accelerators)
+    return found
 
 
 def _lengths(cases: Sequence[Any]) -> tuple[Floats, Floats, Floats, Floats, Floats]:

@@ -35,7 +35,9 @@ QUANTITIES = {
     "throughput": "output tokens/s of the deployment; input and output where only their sum was measured",
     "joules_per_token": "energy of the accelerators per output token",
     "power": "mean draw of one accelerator",
-    "power_given_tpot": "the same where a token takes the time that was measured: the error of power by itself",
+    "wall_power": "mean draw of whole systems at the wall: accelerators, hosts, fans and losses of power supplies",
+    "wall_joules_per_token": "energy of whole systems at the wall per output token",
+    "power_given_tpot": "power where a token takes the time that was measured: the error of power by itself",
 }
 """What is scored, with its meaning."""
 
@@ -46,6 +48,8 @@ FIELDS = {
     "total_tok_per_s": ("total_tok_s", "total_tok_s"),
     "joules_per_token": ("joules_per_token", "joules_per_token"),
     "power_w": ("power_w", "power_w"),
+    "wall_power_w": ("wall_w", "wall_w"),
+    "wall_joules_per_token": ("wall_joules_per_token", "wall_joules_per_token"),
     "power_given_tpot_w": ("power_w", ""),
 }
 """Numbers of a row by name and unit, with the attributes of `Point` and of `Predictions` that hold them.
@@ -58,6 +62,8 @@ OF_QUANTITY = {
     "throughput": ("output_tok_per_s", "total_tok_per_s"),
     "joules_per_token": ("joules_per_token",),
     "power": ("power_w",),
+    "wall_power": ("wall_power_w",),
+    "wall_joules_per_token": ("wall_joules_per_token",),
     "power_given_tpot": ("power_given_tpot_w",),
 }
 """Which number a quantity is scored on: the first that was measured."""

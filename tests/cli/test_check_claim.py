@@ -74,6 +74,20 @@ def test_money_takes_a_price(cli: Run) -> None:
     assert "plausible" in done.stdout
 
 
+def test_money_without_a_price_is_that_of_a_sheet(cli: Run) -> None:
+    shown = cli("check-claim", "$0.20/Mtok", *ON)
+    assert (
+        "an accelerator-hour: dgx-h100 1.3 USD (prices semianalysis-v1, hyperscaler: h100-sxm published)"
+        in shown.stdout
+    )
+    ratio = cli(
+        "check-claim", "2x tokens per $ of dgx-h100", "--model", "llama-3.1-70b", "--system", "hgx-b200", "--json"
+    )
+    told = CheckClaimDocument.model_validate_json(ratio.stdout).provenance
+    assert (told["usd_per_gpu_hour"], told["reference_usd_per_gpu_hour"]) == ("1.95", "1.3")
+    assert told["hardware_prices"] == "semianalysis-v1, hyperscaler"
+
+
 def test_a_ratio_shows_the_ratio_of_the_best_plans(cli: Run) -> None:
     done = cli("check-claim", "3x tokens per MW of dgx-h100", "--model", "llama-3.1-70b", "--system", "hgx-b200")
     assert done.returncode == 0, done.stderr
@@ -106,7 +120,10 @@ def test_a_picture_is_written(cli: Run, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("5 tok/s", *ON), "of how many accelerators?"),
-        (("$1/Mtok", *ON), "give the price of an accelerator-hour"),
+        (("$1/Mtok", *ON, "--price", "0"), "give dollars above 0"),
+        (("$1/Mtok", *ON, "--price", "2", "--tier", "neocloud"), "leave one of them out"),
+        (("$1/Mtok", *ON, "--prices", "semianalysis-2026", "--vintage", "semianalysis-v1"), "vintage"),
+        (("1 J/token", *ON, "--tier", "neocloud"), "is not of money"),
         (("1 J/token", *ON, "--isl", "1,2"), "--isl 1,2: a claim is of one length"),
         (("1 J/token", *ON, "--isl", "1M"), "context"),
         (("1 J/token", *ON, "--tokens", "words"), "token_basis 'words'"),

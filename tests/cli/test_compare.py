@@ -130,7 +130,7 @@ compare: {old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128,
     assert found.claim is not None
     assert found.claim.sums[0].value == pytest.approx(1.4)
     assert found.claim.factors["silicon"][1] == 1.4
-    assert [place.value for place in found.claim.places] == [1.4, 1000, 1400]
+    assert [place.value for place in found.claim.places] == [1.4, 1.3, 1000, 1400]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,8 @@ compare: {old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128,
         ((*ASKED, "--isl", "1k,2k"), "--isl 1k,2k: give one length"),
         ((*ASKED, "--price", "1.3"), "--price 1.3: give USD per accelerator-hour of both"),
         ((*ASKED, "--price", "1.3,-1"), "usd_per_hour = -1"),
-        ((*ASKED, "--measure", "tokens_per_usd"), "usd_per_hour: none given"),
+        ((*ASKED, "--price", "1.3,1.4", "--tier", "neocloud"), "leave one of them out"),
+        ((*ASKED, "--prices", "mine"), "no prices named 'mine'"),
         ((*ASKED, "--levers", "flops,silicon"), "name one of them"),
         ((*ASKED, "--old-acceptance", "often"), "--old-acceptance often"),
         ((*ASKED, "--out", "x.doc"), "suffix .doc"),

@@ -211,10 +211,11 @@ def test_every_figure_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        ("$1/Mtok", {"usd_per_gpu_hour": None}, "usd_per_gpu_hour: the claim"),
+        ("$1/Mtok", {"usd_per_gpu_hour": None, "prices": "capital-press"}, "hold no energy"),
+        ("$1/Mtok", {"prices": "semianalysis-v1"}, "leave one of them out"),
         ("$1/Mtok", {"usd_per_gpu_hour": -1.0}, "give dollars above 0"),
         ("1 J/token", {"usd_per_gpu_hour": 1.0}, "does not need it"),
-        ("2x lower $/Mtok than hgx-h100", {}, "reference_usd_per_gpu_hour: the claim"),
+        ("2x lower $/Mtok than hgx-h100", {}, "a ratio of money takes both"),
         ("1 J/token", {"token_basis": "words"}, "token_basis 'words'"),
         ("1 J/input token", {"token_basis": "output"}, "counts input tokens"),
         ("1 J/token", {"boundary": "roof"}, "boundary 'roof'"),

@@ -142,6 +142,22 @@ def test_the_price_is_a_factor_of_tokens_per_usd_alone() -> None:
     assert math.isclose(float(ds["factor"].prod()), float(ds.attrs["ratio"]), rel_tol=1e-9)
 
 
+def test_prices_are_those_of_a_sheet_unless_given() -> None:
+    small = SMALL | {"attribution": False}
+    given = ({"system": "dgx-h100", "usd_per_hour": 1.69}, {"system": "dgx-h200", "usd_per_hour": 1.74})
+    by_hand, neocloud = compare(*given, **small), compare("dgx-h100", "dgx-h200", tier="neocloud", **small)
+    xr.testing.assert_equal(by_hand, neocloud)
+    assert neocloud.attrs["hardware_prices"] == "semianalysis-v1, neocloud"
+    assert neocloud.attrs["price_grades"] == "h100-sxm published, h200-sxm published"
+    assert "hardware_prices" not in by_hand.attrs
+    newer = compare("dgx-h100", "dgx-h200", vintage="semianalysis-2026", basis="provisioned", **small)
+    assert newer.attrs["hardware_prices"] == "semianalysis-2026, hyperscaler"
+    unpriced = compare("dgx-h100", "dgx-a100", **small)
+    assert "ratio_tokens_per_usd" not in unpriced
+    with pytest.raises(InputError, match="none of a100-80-sxm"):
+        compare("dgx-h100", "dgx-a100", measure="tokens_per_usd", **small)
+
+
 def test_two_sides_that_do_not_differ_have_a_ratio_of_one() -> None:
     ds = compare("dgx-h100", "dgx-h100", **SMALL)
     assert ds.sizes["lever"] == 0
@@ -224,7 +240,13 @@ def test_what_it_says_of_itself(b200: xr.Dataset) -> None:
         ({"slo": 0.01}, "give a roofline.SLO"),
         ({"slo": {"ttft": 2}}, "no field of an SLO named 'ttft'"),
         ({"measure": "speed"}, "no measure named 'speed'"),
-        ({"measure": "tokens_per_usd"}, "usd_per_hour: none given for dgx-h100"),
+        ({"prices": "capital-press"}, "hold no energy"),
+        ({"prices": "semianalysis-v1", "tier": "friends"}, "no tier named 'friends'"),
+        ({"prices": "semianalysis-v1", "usd_per_hour": 2.0}, "leave one of them out"),
+        (
+            {"prices": "semianalysis-2026", "vintage": "semianalysis-v1", "basis": "provisioned"},
+            "the two are never mixed",
+        ),
         ({"levers": ["flop"]}, "no lever or group"),
         ({"vintage": "semianalysis-v1"}, "give it with basis 'provisioned'"),
         ({"vintage": "none such", "basis": "provisioned"}, "none such"),

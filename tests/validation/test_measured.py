@@ -41,6 +41,13 @@ def test_units_are_si_and_rates_are_of_the_whole_deployment(tmp_path: Path) -> N
     assert (second.ttft_s, second.tpot_s, second.output_tok_s, second.power_w) == (None, None, 900.0, None)
 
 
+def test_energy_at_the_wall_is_not_that_of_accelerators(tmp_path: Path) -> None:
+    head = f"{HEAD},energy_j_per_output_token,notes"
+    wall, plain = of(tmp_path, head, f"{ROW},0.1,scenario=Offline; SYSTEM wall power 10401.5 W", f"{ROW},0.1,").points
+    assert (wall.wall_w, wall.wall_joules_per_token, wall.joules_per_token) == (10401.5, 0.1, None)
+    assert (plain.wall_w, plain.wall_joules_per_token, plain.joules_per_token) == (None, None, 0.1)
+
+
 def test_columns_may_be_missing_or_more_and_a_blank_is_unknown(tmp_path: Path) -> None:
     (point,) = of(tmp_path, f"{HEAD},isl,colour", f"{ROW},,blue").points
     assert point.isl is None

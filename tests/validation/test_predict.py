@@ -142,6 +142,19 @@ def test_a_static_batch_is_its_prompts_and_its_steps() -> None:
     assert found.output_tok_s[1] == pytest.approx(32 / tpot_s, rel=1e-12)
 
 
+def test_the_wall_sees_hosts_and_supplies_of_whole_systems() -> None:
+    case = made("steady", load=512, isl=0, osl=2000)
+    eight = replace(case, pool=replace(case.pool, replicas=8.0))
+    one, whole = predict([case]), predict([eight])
+    assert np.isnan(one.wall_w[0])  # seven of the box's accelerators do something that the row does not say
+    power = case.system.power
+    dc_w = 8 * whole.power_w[0] + sum(power.host_dc_w.values())
+    rated_w, load, efficiency = power.supplies
+    wall_w = dc_w / np.interp(dc_w / rated_w, load, efficiency)
+    assert whole.wall_w[0] == pytest.approx(wall_w, rel=1e-12)
+    assert whole.wall_joules_per_token[0] == pytest.approx(wall_w / whole.output_tok_s[0], rel=1e-12)
+
+
 def test_every_row_is_predicted_or_has_a_reason() -> None:
     found = predict(CASES)
     for i, case in enumerate(CASES):
@@ -163,6 +176,8 @@ def test_predictions_are_within_a_factor_of_three_of_what_was_measured() -> None
             (point.total_tok_s, found.total_tok_s[i]),
             (point.joules_per_token, found.joules_per_token[i]),
             (point.power_w, found.power_w[i]),
+            (point.wall_w, found.wall_w[i]),
+            (point.wall_joules_per_token, found.wall_joules_per_token[i]),
         )
         for measured, predicted in pairs:
             if measured is not None and math.isfinite(predicted):
