@@ -164,7 +164,9 @@ POWER = np.dtype(
         ("psu_points", _i8),  # of the curve below
         ("psu_load", _f8, (PSU_POINTS,)),
         ("psu_efficiency", _f8, (PSU_POINTS,)),
-        ("pue", _f8),  # 1 at the rack
+        ("pue", _f8),  # what the building adds in proportion, as a factor; 1 at the rack
+        ("fixed_w", _f8),  # what it takes for each system whatever that draws; 0 at the rack
+        ("most_w", _f8),  # a system may draw at its inlet; inf where its accelerators cannot reach it
         ("boundary", _i8),  # 0: accelerators alone; 1: with all around them
         ("reserved", _i8),  # 1: what is set aside instead of the draw, busy or idle
         ("reserved_part_w", _f8),  # of each accelerator in a replica
@@ -220,6 +222,7 @@ class Limit(IntEnum):
     DRAFT = 10
     POWER = 11  # of a choice by energy; a cell by itself has its time
     LINK = 12  # of pools apart
+    RACK = 13  # of a system that may not draw what its accelerators could
 
 
 LIMIT_MEANINGS: dict[Limit, str] = {
@@ -236,6 +239,7 @@ LIMIT_MEANINGS: dict[Limit, str] = {
     Limit.DRAFT: "the model has no multi-token-prediction layers to draft with",
     Limit.POWER: "the power of the part or of its system is undisclosed, so nothing can be chosen by energy",
     Limit.LINK: "no network between pools that keeps up with the KV cache of their prompts",
+    Limit.RACK: "one replica at work takes its system above what that may draw (power.max_w)",
 }
 
 

@@ -63,9 +63,7 @@ def check_claim(
     stack: opt.StackOption = "default",
     boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
     basis: opt.BasisOption = opt.Basis.METERED,
-    vintage: Annotated[
-        str | None, typer.Option("--vintage", metavar="NAME", help="All-in provisioned power of a published vintage.")
-    ] = None,
+    vintage: opt.VintageOption = None,
     out: opt.FlatOut = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
@@ -195,17 +193,9 @@ def claim_table(found: ClaimCheck) -> Table:
     return Table((*labels, *columns), found.attrs)
 
 
-def _priced(attrs: dict[str, str]) -> str:
-    """What an accelerator-hour costs, and who says so."""
-    hours = [f"{attrs['system']} {attrs['usd_per_gpu_hour']} USD"]
-    hours += [f"{attrs['reference']} {attrs['reference_usd_per_gpu_hour']} USD"] if attrs["reference"] else []
-    whose = f" (prices {attrs['hardware_prices']}: {attrs['price_grades']})" if "hardware_prices" in attrs else ""
-    return f"an accelerator-hour: {', '.join(hours)}{whose}"
-
-
 def _show(found: ClaimCheck, out: Path | None) -> None:
     from roofline.cli.output import print_cells
-    from roofline.insight.claim_words import NAMES, figure
+    from roofline.insight.claim_words import NAMES, figure, priced
     from roofline.report.plots import basis_line
     from roofline.report.tables import number
 
@@ -226,5 +216,5 @@ def _show(found: ClaimCheck, out: Path | None) -> None:
     print()
     print("\n".join(said[2:]))
     if "usd_per_gpu_hour" in found.attrs:
-        print(_priced(found.attrs))
+        print(priced(found.attrs))
     print(basis_line(dict(found.attrs)) + ("" if out is None else f"\nwritten to {out}"))

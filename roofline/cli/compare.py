@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roofline.cli import options as opt
-from roofline.cli.numbers import names, shares, whole_numbers
+from roofline.cli.numbers import names, numbers, shares, whole_numbers
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ def compare(
         opt.Boundary | None, typer.Option("--boundary", help="Where energy is counted; default facility.")
     ] = None,
     basis: Annotated[opt.Basis | None, typer.Option("--basis", help="metered (default) or provisioned.")] = None,
-    vintage: Annotated[
-        str | None, typer.Option("--vintage", metavar="NAME", help="Of provisioned all-in watts: semianalysis-v1.")
-    ] = None,
+    vintage: opt.VintageOption = None,
     study: Annotated[
         str | None,
         typer.Option(
@@ -126,7 +124,7 @@ def compare(
         check_writable(out)
     given: dict[str, Any] = {
         "at": at,
-        "interactivity": None if interactivity is None else whole_numbers(interactivity, "--interactivity"),
+        "interactivity": None if interactivity is None else numbers(interactivity, "--interactivity"),
         "slo": _limits(ttft, latency, percentile),
         "measure": None if measure is None else measure.value,
         "levers": None if levers is None else "all" if levers == "all" else names(levers, "lever"),
@@ -208,12 +206,22 @@ def _sides(
         first["acceptance"] = None if old_acceptance == "none" else shares(old_acceptance, "--old-acceptance")
     sides = [{"system": old} | first, {"system": new} | both]
     if price is not None:
-        prices = shares(price, "--price")
-        if not isinstance(prices, list) or len(prices) != 2:
-            raise InputError(f"--price {price}: give USD per accelerator-hour of both, the old one first: 1.41,2.65")
-        for side, usd in zip(sides, prices, strict=True):
+        for side, usd in zip(sides, _prices(price), strict=True):
             side["usd_per_hour"] = usd
     return sides
+
+
+def _prices(text: str) -> list[float]:
+    """USD per accelerator-hour of both sides."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != 2 or not all(0.0 < usd < float("inf") for usd in found):
+        raise InputError(
+            f"--price {text}: give USD per accelerator-hour of both, above 0, the old one first: 1.41,2.65"
+        )
+    return found
 
 
 def _limits(ttft: str | None, latency: str | None, percentile: str | None) -> Any:

@@ -70,6 +70,7 @@ def _curve(ds: xr.Dataset) -> None:
         importance=[*head[:3], *head[3 : 3 + len(ratios)], *head[-4:]],
         elsewhere="--json, --out x.csv",
     )
+    print(f"each ratio is of both sides at their own best of it; served by: what is best for {MEASURES[measure]}")
     unknown = [str(text) for text in ds["power_unknown"].values if text]
     print("\n".join(unknown), end="\n" if unknown else "")
 
@@ -77,8 +78,12 @@ def _curve(ds: xr.Dataset) -> None:
 def _served(row: Any) -> str:
     if not row["mode"]:
         return f"- ({why_not(row)})"
-    drafts = f", {row['drafts']:.0f} drafts" if row["drafts"] else ""
+    drafts = f", {_count(int(row['drafts']), 'draft')}" if row["drafts"] else ""
     return f"{row['mode']} {deployed(row)}, {row['recipe']}{drafts}"
+
+
+def _count(many: int, what: str) -> str:
+    return f"{many} {what}{'' if many == 1 else 's'}"
 
 
 def _baselines(ds: xr.Dataset) -> None:
@@ -105,7 +110,7 @@ def _factors(ds: xr.Dataset) -> None:
         return
     if attrs["ratio"]:
         at = f"{float(attrs['ratio']):.4g}x at {attrs['at_reported']} tokens/s of a user"
-        print(f"\n{at}: factors that multiply to it (Shapley, {attrs['mixtures']} mixtures searched)")
+        print(f"\n{at}: factors that multiply to it (Shapley, {_count(int(attrs['mixtures']), 'mixture')} searched)")
         rows = zip(*(ds[name].values for name in ("lever", "factor", "alone", "last", "levers_moved")), strict=True)
         print_cells(
             ["lever", "factor", "alone", "last", "moved"],

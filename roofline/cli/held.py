@@ -25,41 +25,52 @@ OfOption = Annotated[
 ]
 WorkloadOption = Annotated[
     str | None,
-    typer.Option("--workload", metavar="W", help="Of plan and serve: ISL/OSL such as 8k/1k, a preset, a CSV."),
+    typer.Option(
+        "--workload", metavar="W", help="Of plan and serve: ISL/OSL such as 8k/1k, a preset, a CSV; default 1k/1k."
+    ),
 ]
-Isl = Annotated[str | None, typer.Option("--isl", metavar="N", help="Instead, with --osl; of prefill: its prompts.")]
+Isl = Annotated[
+    str | None, typer.Option("--isl", metavar="N", help="Instead, with --osl; of prefill: its prompts, default 2k.")
+]
 Osl = Annotated[str | None, typer.Option("--osl", metavar="N", help="Output tokens of a request, with --isl.")]
 Degree = int | None
 TpOption = Annotated[Degree, typer.Option("--tp", min=1, help="Of a pass or a load: tensor-parallel degree.")]
 PpOption = Annotated[Degree, typer.Option("--pp", min=1, help="The same: pipeline stages.")]
 DpOption = Annotated[Degree, typer.Option("--dp", min=1, help="The same: data-parallel attention ranks.")]
 EpOption = Annotated[Degree, typer.Option("--ep", min=1, help="The same: expert-parallel degree.")]
-BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Of a pass: sequences in flight.")]
-ContextOption = Annotated[str | None, typer.Option("--context", metavar="N", help="Of decode: context length.")]
+BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Of a pass: sequences in flight; default 1.")]
+ContextOption = Annotated[
+    str | None, typer.Option("--context", metavar="N", help="Of decode: context length; default 2k.")
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", metavar="NAME", help="Default of a plan the best that the model ships in, else the first of them."
+    ),
+]
 Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="Of serve: a closed loop of clients.")]
-RateOption = Annotated[float | None, typer.Option("--rate", min=0.0, help="Of serve: requests a second instead.")]
 FigureOption = Annotated[
     str | None, typer.Option("--figure", metavar="NAME", help="Which figure to rank by; default what a plan seeks.")
 ]
 
+_DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
 _OF = {
     "plan": (
-        "workload",
-        "objective",
-        "modes",
-        "most_accelerators",
-        "acceptance",
-        "chunk",
-        "stack",
-        *("slo", "lengths"),
+        *("workload", "objective", "modes", "prefill_systems", "most_accelerators", "acceptance", "rate", "chunk"),
+        *("stack", "slo", "lengths"),
     ),
-    "decode": ("tp", "pp", "dp", "ep", "batch", "context", "fidelity"),
-    "prefill": ("tp", "pp", "dp", "ep", "batch", "isl", "fidelity"),
-    "serve": ("tp", "pp", "dp", "ep", "workload", "concurrency", "rate", "chunk", "stack", "lengths"),
+    "decode": (*_DEGREES, "batch", "context", "drafts", "acceptance", "fidelity"),
+    "prefill": (*_DEGREES, "batch", "isl", "fidelity"),
+    "serve": (*_DEGREES, "workload", "concurrency", "rate", "cv", "chunk", "slots", "stack", "lengths"),
 }
 """What each kind of answer takes, beside where energy is counted."""
 
-_TYPED = {"modes": "mode", "most_accelerators": "max-accelerators", "slo": "ttft, --tpot, --latency or --slo"}
+_TYPED = {
+    "modes": "mode",
+    "most_accelerators": "max-accelerators",
+    "prefill_systems": "prefill-system",
+    "slo": "ttft, --tpot, --latency or --slo",
+}
 """Names of options where they are not those of keywords."""
 
 
@@ -86,7 +97,7 @@ def options_of(
     written = {"workload": workload, "context": context, "chunk": chunk, "acceptance": acceptance, "modes": modes}
     written |= {"slo": next((one for one in limits if one), None), "isl": isl, "osl": osl}
     written |= {"lengths": next((f"--{name}" for name, value in lengths.items() if value is not None), None)} | given
-    takes = {*_OF[of.value], "boundary", "basis", *(("isl", "osl") if "workload" in _OF[of.value] else ())}
+    takes = {*_OF[of.value], "boundary", "basis", "vintage", *(("isl", "osl") if "workload" in _OF[of.value] else ())}
     for name, value in written.items():
         if value is not None and name not in takes:
             option = value if name == "lengths" else "--" + _TYPED.get(name, name).replace("_", "-")
@@ -103,11 +114,18 @@ def options_of(
         if len(found["slo"]) > 1:
             raise InputError("--slo: given more than once; one answer is held")
         found["slo"] = found["slo"][0]
-        found |= {} if not modes else {"modes": [one.value for one in modes]}
-        found |= {} if acceptance is None else {"acceptance": shares(acceptance, "--acceptance")}
+        tried = [one.value for one in modes or ()]
+        if "attention_ffn" in tried:
+            raise InputError("--mode attention_ffn: it cannot be held; give aggregated, static or disaggregated")
+        found |= {"modes": tried} if tried else {}
+        helpers = given.get("prefill_systems")
+        found |= {} if helpers is None else {"prefill_systems": names(helpers, "system")}
+        if given.get("objective") == "min_gpus" and given.get("rate") is None and found["workload"].rate is None:
+            raise InputError("--objective min_gpus: for which load? give requests a second: --rate 20")
         found |= {} if chunk is None else {"chunk": whole_numbers(chunk, "--chunk")}
     elif chunk is not None:
         found["chunk"] = _one(chunk, "--chunk")
+    found |= {} if acceptance is None else {"acceptance": shares(acceptance, "--acceptance")}
     if of is Of.SERVE and given.get("concurrency") is None and given.get("rate") is None:
         raise InputError("--of serve: give --concurrency, a closed loop of clients, or --rate, requests a second")
     return found

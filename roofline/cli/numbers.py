@@ -1,7 +1,8 @@
-"""Lists of whole numbers on the command line: `1,16,64`, `1:8`, `0:64:16`, `1:256:x2`, `8k`."""
+"""Lists of numbers on the command line: `1,16,64`, `1:8`, `0:64:16`, `1:256:x2`, `8k`."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from roofline.errors import InputError
@@ -27,6 +28,21 @@ def whole_numbers(text: str, option: str, *, least: int = 1) -> tuple[int, ...]:
             found[value] = None
             if len(found) > MOST:
                 raise InputError(f"{option} {text}: more than {MOST} values")
+    return tuple(found)
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """As `whole_numbers`, and single values may have decimals: 37.5,50:200:50. Raises InputError as it does."""
+    found: dict[float, None] = {}
+    for piece in text.split(","):
+        try:
+            value = float(piece)
+        except ValueError:
+            found |= dict.fromkeys(float(value) for value in whole_numbers(piece, option))
+            continue
+        if not 0.0 < value < math.inf:
+            raise InputError(f"{option} {text}: {piece.strip()} is not above 0")
+        found[value] = None
     return tuple(found)
 
 

@@ -206,3 +206,7 @@ PriceSheet = Annotated[
 Tier = Annotated[
     str | None, typer.Option("--tier", metavar="NAME", help="Kind of buyer: hyperscaler, neocloud, rental-3yr.")
 ]
+VintageOption = Annotated[
+    str | None,
+    typer.Option("--vintage", metavar="NAME", help="All-in watts per accelerator of a vintage; --basis provisioned."),
+]

@@ -8,7 +8,8 @@ import typer
 
 from roofline.cli import held
 from roofline.cli import options as opt
-from roofline.cli.numbers import whole_numbers
+from roofline.cli.held_options import PLAN, takes
+from roofline.cli.numbers import numbers
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ HEADERS = {
 """Columns of the table for people."""
 
 
+@takes(PLAN)
 def power_cap(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, path of a sheet, or a config.json.")],
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system or accelerator: name or path of a sheet.")],
@@ -43,25 +45,7 @@ def power_cap(
         list[str] | None,
         typer.Option("--clock", metavar="NAME=X", help="How draw follows the clock: least_voltage=0.8, slope=0.5 ..."),
     ] = None,
-    workload: held.WorkloadOption = None,
-    isl: held.Isl = None,
-    osl: held.Osl = None,
-    spread: opt.Spread = None,
-    cached: opt.Cached = None,
-    duty: opt.Duty = None,
-    ttft: opt.Ttft = None,
-    tpot: opt.Tpot = None,
-    latency: opt.Latency = None,
-    percentile: opt.Percentile = None,
-    slo: opt.OneSlo = None,
-    objective: Annotated[opt.Objective | None, typer.Option("--objective", help="What is best.")] = None,
-    mode: opt.Modes = None,
-    max_accelerators: opt.MostAccelerators = None,
-    acceptance: opt.TriedDrafts = None,
-    chunk: opt.TriedChunks = None,
-    stack: Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Serving stack.")] = None,
-    boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
-    basis: opt.BasisOption = opt.Basis.METERED,
+    given: dict[str, Any] | None = None,
     out: opt.Out = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
@@ -77,14 +61,7 @@ def power_cap(
     if out is not None:
         suffix_of(out)
         check_writable(out)
-    watts = None if caps is None else whole_numbers(caps, "--caps")
-    options = held.options_of(
-        held.Of.PLAN, workload=workload, isl=isl, osl=osl,
-        lengths={"spread": spread, "cached": cached, "duty": duty}, limits=(ttft, tpot, latency, percentile, slo),
-        modes=mode, chunk=chunk, acceptance=acceptance, context=None, stack=stack,
-        objective=None if objective is None else objective.value, most_accelerators=max_accelerators,
-        boundary=boundary.value, basis=basis.value,
-    )  # fmt: skip
+    watts = None if caps is None else numbers(caps, "--caps")
     with sheets_of(specs), waiting("evaluating (the first run compiles the kernels)"):
         from roofline.insight.power_cap import power_cap as under_caps
         from roofline.report.power_cap import cap_curve
@@ -96,7 +73,7 @@ def power_cap(
             caps=watts,
             replan=replan,
             clock=_clock(clock),
-            **options,
+            **(given or {}),
         )
         if out is not None:
             save(ds, out, draw=cap_curve)

@@ -8,6 +8,7 @@ import typer
 
 from roofline.cli import held
 from roofline.cli import options as opt
+from roofline.cli.held_options import EVERYTHING, takes
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ MOST_SAID, MOST_ROWS = 5, 25
 """Numbers that are said in words, and that a table for people has room for."""
 
 
+@takes(EVERYTHING)
 def sensitivity(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, path of a sheet, or a config.json.")],
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system or accelerator: name or path of a sheet.")],
-    recipe: Annotated[str | None, typer.Option("--recipe", metavar="NAME", help="Default as of what is asked.")] = None,
+    recipe: held.RecipeOption = None,
     of: held.OfOption = held.Of.PLAN,
     figure: held.FigureOption = None,
     change: Annotated[float, typer.Option("--change", help="How much more and less of each number, as a share.")] = 0.1,
@@ -30,34 +32,7 @@ def sensitivity(
         int | None,
         typer.Option("--searched", min=1, help="Of a plan: choose again for so many numbers, the strongest first."),
     ] = None,
-    workload: held.WorkloadOption = None,
-    isl: held.Isl = None,
-    osl: held.Osl = None,
-    spread: opt.Spread = None,
-    cached: opt.Cached = None,
-    duty: opt.Duty = None,
-    ttft: opt.Ttft = None,
-    tpot: opt.Tpot = None,
-    latency: opt.Latency = None,
-    percentile: opt.Percentile = None,
-    slo: opt.OneSlo = None,
-    objective: Annotated[opt.Objective | None, typer.Option("--objective", help="Of a plan: what is best.")] = None,
-    mode: opt.Modes = None,
-    max_accelerators: opt.MostAccelerators = None,
-    acceptance: opt.TriedDrafts = None,
-    chunk: opt.TriedChunks = None,
-    stack: Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Serving stack.")] = None,
-    tp: held.TpOption = None,
-    pp: held.PpOption = None,
-    dp: held.DpOption = None,
-    ep: held.EpOption = None,
-    batch: held.BatchOption = None,
-    context: held.ContextOption = None,
-    concurrency: held.Concurrency = None,
-    rate: held.RateOption = None,
-    fidelity: Annotated[opt.Fidelity | None, typer.Option("--fidelity", help="Of a pass: ideal or kernel.")] = None,
-    boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
-    basis: opt.BasisOption = opt.Basis.METERED,
+    given: dict[str, Any] | None = None,
     out: opt.Out = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
@@ -73,13 +48,6 @@ def sensitivity(
     if out is not None:
         suffix_of(out)
         check_writable(out)
-    options = held.options_of(
-        of, workload=workload, isl=isl, osl=osl, lengths={"spread": spread, "cached": cached, "duty": duty},
-        limits=(ttft, tpot, latency, percentile, slo), modes=mode, chunk=chunk, acceptance=acceptance, context=context,
-        objective=None if objective is None else objective.value, most_accelerators=max_accelerators, stack=stack,
-        tp=tp, pp=pp, dp=dp, ep=ep, batch=batch, concurrency=concurrency, rate=rate,
-        fidelity=None if fidelity is None else fidelity.value, boundary=boundary.value, basis=basis.value,
-    )  # fmt: skip
     with sheets_of(specs), waiting("evaluating (the first run compiles the kernels)") as say:
         from roofline.insight import sensitivity as insight
 
@@ -90,8 +58,8 @@ def sensitivity(
             of=of.value,
             change=change,
             searched=searched or False,
-            progress=lambda done, count: say(f"choosing again: {done} of {count}"),
-            **options,
+            progress=lambda done, count: say(f"numbers changed: {done} of {count}"),
+            **(given or {}),
         )
         found = insight.ranked(ds, figure or "")
         if out is not None:
@@ -205,5 +173,6 @@ def _show(ds: xr.Dataset, out: Path | None) -> None:
         print(f"{len(rows) - MOST_ROWS} more numbers; --json or --out x.csv has all")
     print("\n".join(sentence(ds, str(row["parameter"]), name) for row in rows[:MOST_SAID]))
     total = float(ds["sum_of_rates"].sel(figure=name))
-    print(f"rates less times add up to {total:.6f}")
+    aside = ", without that of the arrivals" if ds.attrs["of"] == "serve" and "rate" in ds.attrs else ""
+    print(f"rates less times add up to {total:.6f}{aside}")
     print(basis_line(dict(ds.attrs)) + ("" if out is None else f"\nwritten to {out}"))

@@ -45,7 +45,8 @@ class ShareDocument(Document):
 
     parameter: str
     grade: str
-    spread: float = Field(description="standard deviation of its logarithm")
+    spread: float = Field(description="standard deviation of the logarithm of what `spread_of` names")
+    spread_of: str = Field(description="the number; of PUE and the like what is above 1, of an efficiency what is lost")
     share: float = Field(description="squared correlation of the figure with it")
 
 
@@ -59,7 +60,9 @@ class UncertaintyDocument(TableDocument):
     fits: float = Field(description="share of draws in which the deployment fits in memory")
     missing: float = Field(description="share of draws that cannot run; they are in no percentile")
     figure: str = Field(description="the figure that `shares` are of")
-    shares: list[ShareDocument] = Field(description="numbers that bring more than a thousandth, the most first")
+    shares: list[ShareDocument] = Field(
+        description="numbers that bring more than a thousandth and more than chance (10/draws), the most first"
+    )
     sobol: list[SobolDocument] = Field(description="where they were asked for")
 
 

@@ -61,7 +61,8 @@ def site(
     chunk: opt.TriedChunks = None,
     stack: opt.StackOption = "default",
     basis: opt.BasisOption = opt.Basis.METERED,
-    vintage: own.Vintage = None,
+    vintage: opt.VintageOption = None,
+    facility: own.FacilityOption = None,
     pue: own.PueOption = None,
     prices: opt.PriceSheet = None,
     tier: opt.Tier = None,
@@ -90,12 +91,18 @@ def site(
     from roofline.cli.output import print_json, waiting
     from roofline.cli.sheets import sheets_of
     from roofline.report.files import PICTURES, check_writable, save, save_figure, suffix_of
-    from roofline.report.same_power import day, same_power
+    from roofline.report.same_power import MOST_MODELS, day, same_power
 
     for path, known in ((out, None), (day_out, PICTURES)):
         if path is not None:
             suffix_of(path, *(() if known is None else (known,)))
             check_writable(path)
+    shapes = names(model, "model")
+    workloads = asked.workloads(_lengths(isl, osl, workload), spread, cached, None)
+    limits = asked.slos(ttft, tpot, latency, percentile, slo)
+    for option, path, most in (("--out", out, MOST_MODELS), ("--day-out", day_out, 1)):
+        if path is not None and suffix_of(path) in PICTURES:
+            _drawable(f"{option} {path}", {"models": shapes, "workloads": workloads, "SLOs": limits}, most)
     given: dict[str, Any] = {"objective": objective.value}
     given |= {} if not mode else {"modes": [one.value for one in mode]}
     given |= {} if acceptance is None else {"acceptance": shares(acceptance, "--acceptance")}
@@ -119,17 +126,18 @@ def site(
             "sold_usd_per_mtok_input": sell_input,
         }
         ds = of_power(
-            names(model, "model"),
+            shapes,
             names(systems, "system"),
             None if recipe is None else names(recipe, "recipe"),
             power=power,
-            workload=asked.workloads(_lengths(isl, osl, workload), spread, cached, None),
-            slo=asked.slos(ttft, tpot, latency, percentile, slo),
+            workload=workloads,
+            slo=limits,
             load=None if load is None else _load(load),
             bill=bill,
             basis=basis.value,
             vintage=vintage,
-            pue=pue,
+            facility=facility,
+            pue=None if pue is None else _pue(pue),
             stack=stack,
             prefill_systems=None if prefill_system is None else names(prefill_system, "system"),
             ffn_systems=None if ffn_system is None else names(ffn_system, "system"),
@@ -147,7 +155,16 @@ def site(
         _show(ds, [path for path in (out, day_out) if path is not None])
 
 
-def _lengths(isl: int | None, osl: int | None, workload: list[str] | None) -> list[str] | None:
+def _drawable(what: str, asked: dict[str, Any], models: int) -> None:
+    """Raise InputError, before anything is searched, where a picture cannot show all that is asked."""
+    for name, listed in asked.items():
+        most = models if name == "models" else 1
+        if len(listed) > most:
+            fix = "fewer models" if name == "models" else "one of them"
+            raise InputError(f"{what}: a picture shows {most} of {len(listed)} {name}; give {fix}, or --out x.csv")
+
+
+def _lengths(isl: str | None, osl: str | None, workload: list[str] | None) -> list[str] | None:
     """Workloads as written. Raises InputError where lengths are given twice, or one of them alone."""
     if isl is None and osl is None:
         return workload
@@ -166,6 +183,17 @@ def _load(text: str) -> float | list[float] | str:
     except ValueError:
         return text.strip()
     return found[0] if len(found) == 1 else found
+
+
+def _pue(text: str) -> float | list[tuple[float, float]]:
+    """A number, or points of load and PUE. Raises InputError."""
+    try:
+        if ":" not in text:
+            return float(text)
+        pairs = [piece.split(":") for piece in text.split(",")]
+        return [(float(load), float(value)) for load, value in pairs]
+    except ValueError:
+        raise InputError(f"--pue {text}: write a number as 1.25, or points of load and PUE as 0.3:1.6,1:1.3") from None
 
 
 def _document(ds: xr.Dataset, out: Path | None, day_out: Path | None) -> Any:
@@ -197,6 +225,7 @@ def _hours(hours: xr.Dataset) -> list[dict[str, Any]]:
 def _show(ds: xr.Dataset, files: list[Path]) -> None:
     from roofline.cli.output import print_cells
     from roofline.report.plots import basis_line
+    from roofline.report.same_power import systems_in_words
     from roofline.report.tables import number, table
 
     rows = table(ds)
@@ -206,11 +235,12 @@ def _show(ds: xr.Dataset, files: list[Path]) -> None:
     cells, said = [], []
     for row in rows.rows():
         label = " ".join(str(row[name]) for name in dims)
-        cells.append([*(str(row[name]) for name in (*dims, "mode")), *(number(row[n], units[n]) for n in shown)])
+        words = {name: number(row[name], units[name]) for name in shown} | {"systems": systems_in_words(row)}
+        cells.append([*(str(row[name]) for name in (*dims, "mode")), *words.values()])
         said += [f"{label}: {row[name]}" for name in ("site_reason", "rack_limited") if row[name]]
         if not row["price_grade"] and not row["site_reason"]:
             said.append(f"{label}: no price of its accelerator; give --usd-per-gpu-hour or --usd-per-gpu")
-        if row["price_grade"] == "estimated":
+        if row["price_grade"] == "estimated" and "price_vintage" in ds.attrs:  # not for a price of the user's own
             said.append(f"{label}: the price of its accelerator is estimated")
     fixed = {name: ds[name].values[0] for name in ("model", "workload", "slo") if name not in dims}
     title = "  ".join([number(float(ds.attrs["site_power_w"]), "W"), *(f"{k} {v}" for k, v in fixed.items())])
@@ -225,5 +255,7 @@ def _show(ds: xr.Dataset, files: list[Path]) -> None:
     attrs = ds.attrs
     capital = f" ({attrs['capital']})" if "capital" in attrs else ""
     said.append(f"systems counted: {attrs['filled_by']}; mean load {float(attrs['duty'].split(',')[0]):.0%}")
+    if "pue_by_load" in attrs:
+        said.append(f"PUE by load of the racks: {attrs['pue_by_load']}")
     said.append(f"prices: {attrs['hardware_prices']}{capital}; energy {attrs['usd_per_kwh']} USD/kWh")
     print("\n".join([*said, basis_line(attrs), *(f"written to {path}" for path in files)]))

@@ -31,8 +31,12 @@ Model = Annotated[
 Systems = Annotated[
     str, typer.Option("--systems", metavar="NAME[,...]", help="Systems or accelerators: names or paths of sheets.")
 ]
-Isl = Annotated[int | None, typer.Option("--isl", min=1, help="Prompt tokens; with --osl in place of --workload.")]
-Osl = Annotated[int | None, typer.Option("--osl", min=2, help="Output tokens; with --isl in place of --workload.")]
+Isl = Annotated[
+    str | None, typer.Option("--isl", metavar="N", help="Prompt tokens, 8k is 8192; with --osl, for --workload.")
+]
+Osl = Annotated[
+    str | None, typer.Option("--osl", metavar="N", help="Output tokens; with --isl in place of --workload.")
+]
 Load = Annotated[
     str | None,
     typer.Option(
@@ -41,12 +45,13 @@ Load = Annotated[
         help="Load of the day: a share, 24 shares, a CSV with a column load, or flat, day, evening, office, night.",
     ),
 ]
-Vintage = Annotated[
+FacilityOption = Annotated[
     str | None,
-    typer.Option("--vintage", metavar="NAME", help="All-in watts per accelerator of a vintage; --basis provisioned."),
+    typer.Option("--facility", metavar="NAME", help="Facility in place of each system's own: name or path of a sheet."),
 ]
 PueOption = Annotated[
-    float | None, typer.Option("--pue", metavar="X", help="PUE in place of that of each system's facility.")
+    str | None,
+    typer.Option("--pue", metavar="X", help="PUE in place of that of each facility, or by load: 0.3:1.6,1:1.3."),
 ]
 UsdPerHour = Annotated[
     float | None,

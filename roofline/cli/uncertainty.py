@@ -9,6 +9,7 @@ import typer
 
 from roofline.cli import held
 from roofline.cli import options as opt
+from roofline.cli.held_options import EVERYTHING, takes
 from roofline.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 MOST_SHARES = 10
 """Numbers that a table for people names."""
 
-LEAST_SHARE = 1e-3
+LEAST_SHARE, CHANCE = 1e-3, 10.0
+"""Of the variance, what a number brings to be named; and more than CHANCE/draws, which one of 600 has by chance."""
 
 
+@takes(EVERYTHING)
 def uncertainty(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, path of a sheet, or a config.json.")],
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="A system or accelerator: name or path of a sheet.")],
-    recipe: Annotated[str | None, typer.Option("--recipe", metavar="NAME", help="Default as of what is asked.")] = None,
+    recipe: held.RecipeOption = None,
     of: held.OfOption = held.Of.PLAN,
     figure: held.FigureOption = None,
     draws: Annotated[int, typer.Option("--draws", help="Random draws of all numbers.")] = 2000,
@@ -39,34 +42,7 @@ def uncertainty(
     sobol: Annotated[
         int | None, typer.Option("--sobol", metavar="N", help="Also Sobol indices of N base samples, a power of two.")
     ] = None,
-    workload: held.WorkloadOption = None,
-    isl: held.Isl = None,
-    osl: held.Osl = None,
-    spread: opt.Spread = None,
-    cached: opt.Cached = None,
-    duty: opt.Duty = None,
-    ttft: opt.Ttft = None,
-    tpot: opt.Tpot = None,
-    latency: opt.Latency = None,
-    percentile: opt.Percentile = None,
-    slo: opt.OneSlo = None,
-    objective: Annotated[opt.Objective | None, typer.Option("--objective", help="Of a plan: what is best.")] = None,
-    mode: opt.Modes = None,
-    max_accelerators: opt.MostAccelerators = None,
-    acceptance: opt.TriedDrafts = None,
-    chunk: opt.TriedChunks = None,
-    stack: Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Serving stack.")] = None,
-    tp: held.TpOption = None,
-    pp: held.PpOption = None,
-    dp: held.DpOption = None,
-    ep: held.EpOption = None,
-    batch: held.BatchOption = None,
-    context: held.ContextOption = None,
-    concurrency: held.Concurrency = None,
-    rate: held.RateOption = None,
-    fidelity: Annotated[opt.Fidelity | None, typer.Option("--fidelity", help="Of a pass: ideal or kernel.")] = None,
-    boundary: opt.BoundaryOption = opt.Boundary.FACILITY,
-    basis: opt.BasisOption = opt.Basis.METERED,
+    given: dict[str, Any] | None = None,
     out: opt.Out = None,
     as_json: opt.Json = False,
     specs: opt.Specs = None,
@@ -83,13 +59,7 @@ def uncertainty(
     if out is not None:
         suffix_of(out)
         check_writable(out)
-    options = held.options_of(
-        of, workload=workload, isl=isl, osl=osl, lengths={"spread": spread, "cached": cached, "duty": duty},
-        limits=(ttft, tpot, latency, percentile, slo), modes=mode, chunk=chunk, acceptance=acceptance, context=context,
-        objective=None if objective is None else objective.value, most_accelerators=max_accelerators, stack=stack,
-        tp=tp, pp=pp, dp=dp, ep=ep, batch=batch, concurrency=concurrency, rate=rate,
-        fidelity=None if fidelity is None else fidelity.value, boundary=boundary.value, basis=basis.value,
-    )  # fmt: skip
+    options = given or {}
     where = (
         held.one_name(model, "model") or "",
         held.one_name(system, "system") or "",
@@ -98,7 +68,11 @@ def uncertainty(
     scale = _scale(widen)
     with sheets_of(specs), waiting("drawing (the first run compiles the kernels)") as say:
         from roofline.insight import uncertainty as insight
+        from roofline.insight.sobol import check_samples
+        from roofline.insight.sobol import sobol as indices_of
 
+        if sobol is not None:
+            check_samples(sobol, "--sobol")
         ds = insight.uncertainty(
             *where,
             of=of.value,
@@ -116,8 +90,6 @@ def uncertainty(
             raise unknown_name("figure", name, [str(one) for one in ds["figure"].values])
         indices = None
         if sobol is not None:
-            from roofline.insight.sobol import sobol as indices_of
-
             say("evaluating for Sobol indices")
             indices = indices_of(*where, of=of.value, figure=name, samples=sobol, seed=seed, spread=scale, **options)
         if out is not None:
@@ -130,27 +102,36 @@ def uncertainty(
 
 def _scale(text: str) -> float | dict[str, float]:
     """2, or estimated=2,measured=1.5. Raises InputError for anything else."""
+    from roofline.insight.spreads import check_scale
+
+    pairs = [piece.partition("=") for piece in text.split(",")]
+    scale: float | dict[str, float]
     try:
-        if "=" not in text:
-            return float(text)
-        pairs = [piece.partition("=") for piece in text.split(",")]
-        return {name.strip(): float(value) for name, _, value in pairs}
+        scale = {name.strip(): float(value) for name, _, value in pairs} if "=" in text else float(text)
     except ValueError:
         raise InputError(f"--widen {text}: write a factor as 2, or by grade as estimated=2,measured=1.5") from None
+    if isinstance(scale, dict) and len(scale) < len(pairs):
+        raise InputError(f"--widen {text}: a grade is given twice")
+    check_scale(scale, "--widen")
+    return scale
 
 
 def _shares(ds: xr.Dataset, name: str) -> list[dict[str, Any]]:
-    """Numbers that bring more than `LEAST_SHARE` of the variance of a figure, the most first."""
+    """Numbers that bring more than `LEAST_SHARE` of the variance of a figure, and than chance does, the most first."""
+    from roofline.insight.spreads import OF_KIND
+
     share = ds["share"].sel(figure=name).values
+    least = max(LEAST_SHARE, CHANCE / int(ds.attrs["draws"]))
     return [
         {
             "parameter": str(ds["parameter"].values[p]),
             "grade": str(ds["parameter_grade"].values[p]),
             "spread": float(ds["parameter_spread"].values[p]),
+            "spread_of": OF_KIND.get(str(ds["parameter_kind"].values[p]), "the number"),
             "share": float(share[p]),
         }
         for p in sorted(range(share.size), key=lambda at: -share[at])
-        if share[p] > LEAST_SHARE
+        if share[p] > least
     ]
 
 
@@ -220,13 +201,16 @@ def _show(ds: xr.Dataset, name: str, indices: xr.Dataset | None, out: Path | Non
         elsewhere="--json, --out x.csv",
     )
     total = {row["parameter"]: row["total"] for row in _indices(indices)}
-    lines = [f"what the spread of {name} comes from, as far as the numbers go:"]
-    for row in _shares(ds, name)[:MOST_SHARES]:
-        more = f", Sobol total {total[row['parameter']]:.1%}" if row["parameter"] in total else ""
+    shares = _shares(ds, name)[:MOST_SHARES]
+    lines = [f"what the spread of {name} comes from, as far as the numbers go:"] if shares else []
+    for row in shares:
+        more = "" if row["spread_of"] == "the number" else f" of {row['spread_of']}"
+        more += f", Sobol total {total[row['parameter']]:.1%}" if row["parameter"] in total else ""
         lines.append(f"  {row['share']:6.1%}  {row['parameter']} ({row['grade']}, ±{row['spread']:.0%}{more})")
     lines += [] if ds.attrs["fits"] == "1" else [f"fits in memory in {float(ds.attrs['fits']):.1%} of draws"]
     lines += (
         [] if ds.attrs["missing"] == "0" else [f"cannot run in {float(ds.attrs['missing']):.1%} of draws: left out"]
     )
-    lines += [f"{int(ds.attrs['draws']):,} draws, seed {ds.attrs['seed']}", basis_line(dict(ds.attrs))]
+    count = int(ds.attrs["draws"])
+    lines += [f"{count:,} draw{'s' * (count != 1)}, seed {ds.attrs['seed']}", basis_line(dict(ds.attrs))]
     print("\n".join(lines) + ("" if out is None else f"\nwritten to {out}"))

@@ -111,7 +111,7 @@ class Capped(Held):
     def _aggregated(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """(requests/s, W, TTFT, TPOT, latency): (22) of docs/equations.md with d as (5) of docs/power-cap.md has it."""
         b, table = self._per_rank(), self._table
-        (_, pp, dp, _, _), drafts, ttft_s = replica.degrees, self._drafts.count, varied.stack["ttft_s"]
+        dp, drafts, ttft_s = replica.degrees[2], self._drafts.count, varied.stack["ttft_s"]
         batch, work, t, step_w = self._decode(replica, varied, b)
         contexts, ends = self.asked.contexts(self.asked.workloads[0]), self.asked.prompt_ends(self._chunk)
 
@@ -120,17 +120,8 @@ class Capped(Held):
             step = self._own_s(slow, b) + replica.decode(slow, batch, contexts, drafts).time_s
             return step, replica.with_chunk(slow, batch, contexts, self._chunk, ends, drafts).time_s
 
-        mixed = replica.with_chunk(varied, batch, contexts, self._chunk, ends, drafts)
-        flights = min(batch, pp)
-        plain = replica.decode(varied, batch, contexts, drafts, drafted=False) if drafts else work
-        whole = self._own_s(varied, b) + work.time_s + mixed.time_s
-        peak, moved = (
-            (flights - 1) / flights * mine + (there + (mine - bare) * pp / flights) / pp
-            for mine, there, bare in (
-                (work.compute_s, mixed.compute_s, plain.compute_s),
-                (work.memory_s, mixed.memory_s, plain.memory_s),
-            )
-        )
+        rated_d, peak, moved = self._beside(replica, varied, batch, work)
+        whole = self._own_s(varied, b) + work.time_s + rated_d
         slowed = self._slowed(
             PROMPT, varied, replica.side, (whole, peak / whole, moved / whole), lambda slow: sum(times(slow))
         )
@@ -141,16 +132,11 @@ class Capped(Held):
 
     def _static(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """The same for a batch computed, decoded and ended together: (23)."""
-        b, table = self._per_rank(), self._table
+        b = self._per_rank()
         _, _, step_s, step_w = self._decode(replica, varied, b)
         batch = replica.degrees[2] * b
         prompts = self._prompts(replica, varied, b, batch, int(self.asked.isl[0][1]))
-        first_s = prompts.time_s
-        whole = first_s + float(table.longest_steps(batch)) * step_s
-        watts = (first_s * prompts.watts + (whole - first_s) * step_w) / whole
-        ttft, tpot = varied.stack["ttft_s"] + first_s, table.kappa * step_s
-        after = table.osl_at[self.asked.slos[0].percentile_of("latency")] - 1.0
-        return batch / whole, watts, ttft, tpot, ttft + after * tpot
+        return self._together(varied, batch, (prompts.time_s, prompts.watts), (step_s, step_w))
 
     def _prefill_pool(self, varied: Varied) -> tuple[Pool, Floats]:
         """The pool that computes prompts, and its TTFT: (24)."""
@@ -177,5 +163,9 @@ class Capped(Held):
             machines[side], around[side] = machines[side].copy(), around[side].copy()
             saved = np.maximum(0.0, machines[side]["tdp_w"] - self.caps_w)
             machines[side]["tdp_w"] -= saved
-            around[side]["max_w"] -= saved * one.system.accelerators
+            count, most_w = one.system.accelerators, around[side]["max_w"]
+            at_cap = (
+                count * machines[side]["tdp_w"] + around[side]["host_w"]
+            )  # saved from what it could not draw anyway
+            around[side]["max_w"] = np.maximum(most_w - saved * count, np.minimum(most_w, at_cap))
         return super()._around(replace(varied, machines=tuple(machines), around=tuple(around)), pool, busy)

@@ -18,11 +18,13 @@ from roofline.insight.parameters import Numbers, Side
 from roofline.insight.replica import FEW, Replica, watts_around
 from roofline.planning.objective import Objective
 from roofline.planning.variables import AT_BOUNDARY, FIGURES
-from roofline.rack.energy import JOULES_PER_MWH
+from roofline.rack.energy import JOULES_PER_MWH, check, check_vintage
 from roofline.serving.deployed import deployed
-from roofline.serving.under_load import _figures as under_load
+from roofline.serving.under_load import MEANS
+from roofline.serving.under_load import figures as under_load
 from roofline.serving.workload import Workload
 from roofline.specs import Facility, Model, Recipe, System
+from roofline.specs.pack import FIDELITIES
 from roofline.specs.stack import Stack
 
 if TYPE_CHECKING:
@@ -73,10 +75,12 @@ class Place:
         objective = Objective(
             "tokens_per_mwh", energy.get("boundary", "facility"), energy.get("basis", "metered"), energy.get("vintage")
         )
-        duty = float(energy.get("duty", 1.0))
-        if not 0.0 < duty <= 1.0:
-            raise InputError(f"duty {duty!r}: expected a share of time above 0 and at most 1")
-        return cls(shape, Side.of(shape, box, named, fidelity), listed.rows[0], objective, duty, fidelity)
+        if fidelity not in FIDELITIES:
+            raise InputError(f"fidelity {fidelity!r}: expected one of {', '.join(FIDELITIES)}")
+        duty = energy.get("duty", 1.0)
+        check(objective.boundary, objective.basis, duty, objective.vintage)
+        check_vintage(objective.vintage, {axes.label(box): box.power.provisioned_w_per_accelerator})
+        return cls(shape, Side.of(shape, box, named, fidelity), listed.rows[0], objective, float(duty), fidelity)
 
     @property
     def replica(self) -> Replica:
@@ -207,7 +211,7 @@ class Load:
     @property
     def about(self) -> dict[str, tuple[str, str]]:
         """Figure -> (units, meaning)."""
-        return _about((*AT_BOUNDARY, *SERVED), self.place.objective.where, "output")
+        return _about(AT_BOUNDARY, self.place.objective.where, "output") | {name: MEANS[name] for name in SERVED}
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -237,13 +241,14 @@ class Load:
         """The figures of every variant, float64[n] by name; NaN where it cannot serve."""
         found = {name: np.full(varied.size, np.nan) for name in SERVED}
         for i in range(varied.size):
-            for name, value in (self._one(varied, i) or {}).items():
+            for name, value in self._one(varied, i)[0].items():
                 if name in found:
                     found[name][i] = value
         more = self.place.at_boundary(self.numbers, varied, found["power"], found["output_tokens_per_s"])
         return {name: (more | found)[name] for name in self.about}
 
-    def _one(self, varied: Varied, i: int) -> dict[str, float] | None:
+    def _one(self, varied: Varied, i: int) -> tuple[dict[str, float], str]:
+        """Figures of a variant, none where it cannot serve, and why they are to be doubted or there are none."""
         models, layers, machines, kits, rows, configs = self.place.replica.records(varied, roomy=False)
         own = dict(zip(varied.stack.dtype.names or (), varied.stack[i].tolist(), strict=True))
         stack = self.stack.model_copy(update=own)
@@ -256,14 +261,14 @@ class Load:
             grid, (models, layers, machines, kits, rows, configs), i, requests, stack, self.chunk, self._slots, prefix
         )
         if isinstance(replica, int):
-            return None
-        found, _ = under_load(replica, requests, self.load, self.cv, self.place.replica.group)
-        return found
+            return {}, limit_reason(replica)
+        return under_load(replica, requests, self.load, self.cv, self.place.replica.group)
 
     def check(self) -> None:
         """Raise InputError where it cannot serve as the sheets stand."""
-        if self._one(self.numbers.base(), 0) is None:
-            raise InputError(f"{self.label}: does not run; `roofline serve` says why")
+        found, why = self._one(self.numbers.base(), 0)
+        if not np.isfinite(found.get("tpot", np.nan)):
+            raise InputError(f"{self.label}: {why}")
 
 
 def given_pass(
@@ -300,7 +305,7 @@ def given_pass(
     size, speculation = axes.count("batch", batch), drafts_of(drafts, acceptance)
     if isl is None and length <= speculation.count:
         raise InputError(f"context: {length} holds no {1 + speculation.count} new tokens")
-    numbers = Numbers([place.side], None, fidelity)
+    numbers = Numbers([place.side], None, fidelity, place.objective.vintage)
     found = Pass(place, size, length, isl is not None, speculation, numbers)
     found.check()
     return found
@@ -325,7 +330,7 @@ def given_load(
     moe_tp: int | None = None,
     **energy: Any,
 ) -> Load:
-    """A load on a deployment: arguments as of `roofline.serve`, one of each; energy as `Place.of`.
+    """A load on a deployment: as of `roofline.serve`, one of each; energy as `Place.of`, its duty the workload's.
 
     Raises InputError for bad input, and where it cannot serve.
     """
@@ -335,11 +340,11 @@ def given_load(
         raise InputError("give either concurrency (a closed loop) or rate (open arrivals)")
     asked, sheet = Workload.of(workload), Stack.load(stack)
     degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "moe_tp": moe_tp}
-    place = Place.of(model, system, recipe, degrees, "kernel", energy)
+    place = Place.of(model, system, recipe, degrees, "kernel", {"duty": asked.duty} | energy)
     load = number("rate", rate, above=0.0) if concurrency is None else float(axes.count("concurrency", concurrency))
     arrivals = None if rate is None else asked.rate_cv if cv is None else number("cv", cv, least=0.0)
     most = None if slots is None else axes.count("slots", slots)
-    numbers = Numbers([place.side], sheet, "kernel")
+    numbers = Numbers([place.side], sheet, "kernel", place.objective.vintage)
     found = Load(place, asked, load, arrivals, axes.count("chunk", chunk), most, sheet, numbers)
     found.check()
     return found

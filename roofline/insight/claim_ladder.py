@@ -113,5 +113,5 @@ class Ladder:
 
 
 def _bound_words(bound: IdealBound) -> str:
-    drafts = f", {bound.drafts} drafts" if bound.drafts else ""
+    drafts = f", {bound.drafts} draft{'s' if bound.drafts > 1 else ''}" if bound.drafts else ""
     return f"dense peaks and full bandwidth, weights and network for nothing, {bound.recipe}{drafts}"

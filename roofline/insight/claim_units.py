@@ -69,6 +69,7 @@ def _words() -> dict[str, tuple[Dimensions, float]]:
         found |= {name: ({"s": 1}, seconds) for name in names}
         if seconds >= 1.0:
             found |= {f"GPU-{name}": ({"gpu": 1, "s": 1}, seconds) for name in names}
+    found |= {name: ({"token": 1, "s": -1}, 1.0) for name in ("TPS", "tps")}
     parts = ("GPU", "GPUs", "gpu", "gpus", "accelerator", "accelerators", "chip", "chips")
     found |= {name: ({"gpu": 1}, 1.0) for name in parts}
     found |= {name: ({"usd": 1}, 1.0) for name in ("$", "USD", "usd", "dollar", "dollars")}
@@ -92,7 +93,12 @@ _HINTS = {
     (("J", -1), ("s", 1), ("token", 1)): "power is not energy; write tok/s/W or tokens/Wh",
     (("J", -1), ("s", 2), ("token", 1)): "power is not energy; write tok/s/W or tokens/Wh",
     (("gpu", -1), ("token", 1)): "in what time? write tok/s/GPU",
+    (("token", 1),): "per what? write tokens per MWh, tok/s per GPU or tokens per $",
 }
+_GPU_TIME = re.compile(
+    r"\b(?:gpu|accelerator|chip)s?[ -](?=(?:h|hr|hours?|s|sec|seconds?|min|minutes?|days?)\b)", re.IGNORECASE
+)
+"""GPU hours, GPU-hours and accelerator-hours are one unit."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def unit(text: str, *, timeless: bool = False) -> Unit:
     """
     dimensions: Counter[str] = Counter()
     factor, tokens = 1.0, None
-    parts = re.split(r"\s*/\s*|\s+per\s+", re.sub(r"^\s*per\s+", "/", text.strip()))
+    parts = re.split(r"\s*/\s*|\s+per\s+", re.sub(r"^\s*per\s+", "/", _GPU_TIME.sub("GPU-", text.strip())))
     for place, part in enumerate(parts):
         sign = 1 if place == 0 else -1
         of, size, basis = _part(part, text)

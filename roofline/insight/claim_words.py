@@ -24,7 +24,7 @@ def figure(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     rounded = float(f"{value:.3g}")
-    return f"{rounded:,.10g}" if 1e-4 <= abs(rounded) < 1e12 else f"{rounded:.3g}"
+    return f"{rounded:,.12g}" if 1e-4 <= abs(rounded) < 1e12 else f"{rounded:.3g}"
 
 
 def times(over: float) -> str:
@@ -47,7 +47,8 @@ def sentences(found: ClaimCheck) -> list[str]:
         through = (
             "" if claim.kind == "energy" or math.isnan(found.joules_per_token) else " at the power of the best plan"
         )
-        first = f"{claim.text}, {attrs['token_basis']} tokens: {energy}{through}, {on}"
+        over = " (each with its share of whole requests, decoding too)" if attrs["token_basis"] == "input" else ""
+        first = f"{claim.text}, {attrs['token_basis']} tokens{over}: {energy}{through}, {on}"
     lines = [first, f"{found.verdict.replace('_', ' ')}: {found.reason or VERDICTS[found.verdict]}"]
     spent = {"energy": "energy", "rate": "accelerator time", "money": "money"}[claim.kind]
     multiples = [f"{times(rung.claim_over)} that of {NAMES[rung.name]}" for rung in found.rungs
@@ -62,8 +63,18 @@ def sentences(found: ClaimCheck) -> list[str]:
         )
     elif found.verdict in ("impossible", "below_working", "better_than_best_plan"):
         lines.append("none of the usual slips makes it plausible")
+    if attrs.get("reference_plan"):
+        lines.append(f"{attrs['reference']} at its best plan: {attrs['reference_plan']}")
     if found.ratios:
         said = [f"{'-' if math.isnan(r.ratio) else figure(r.ratio) + 'x'} at {r.tokens_per_s_per_user:g}"
                 for r in found.ratios]  # fmt: skip
         lines.append("ratio of the best plans by tok/s of one user: " + ", ".join(said))
     return lines
+
+
+def priced(attrs: dict[str, str]) -> str:
+    """What an accelerator-hour costs, and who says so."""
+    hours = [f"{attrs['system']} {attrs['usd_per_gpu_hour']} USD"]
+    hours += [f"{attrs['reference']} {attrs['reference_usd_per_gpu_hour']} USD"] if attrs["reference"] else []
+    whose = f" (prices {attrs['hardware_prices']}: {attrs['price_grades']})" if "hardware_prices" in attrs else ""
+    return f"an accelerator-hour: {', '.join(hours)}{whose}"

@@ -142,6 +142,8 @@ def check_claim(
     check(boundary, basis, 1.0, vintage)
     served = Workload.of(workload, **{name: size for name, size in (("isl", isl), ("osl", osl)) if size is not None})
     box, shape = _system(system, facility), Model.load(model)
+    if acceptance is not None and shape.mtp is None:
+        raise InputError(f"acceptance: {axes.label(shape)} has no multi-token-prediction layers; leave it out")
     other = _system(read.reference, facility) if read.reference else None
     boxes = [box] if other is None else [box, other]
     check_vintage(vintage, {axes.label(one): one.power.provisioned_w_per_accelerator for one in boxes})
@@ -167,11 +169,13 @@ def check_claim(
         vintage=vintage,
     )
     rival: WorkingPoint | None = None
+    rival_plan = ""
     ratios: tuple[RatioAt, ...] = ()
     baseline = math.nan
     if other is not None:
         theirs = common(recipes=named or native_recipes(shape, other))
         rival, why = best_plan(theirs, other)
+        rival_plan = "" if rival is None else f"{rival.what}; {theirs.reach(other)}"
         reason = reason or (f"{axes.label(other)}: {why}" if why else "")
         ratios = _ratios(asked, box, theirs, other, paid)
         idle = alone(theirs, other) if rival is not None else None
@@ -202,6 +206,7 @@ def check_claim(
         "model": axes.label(shape),
         "system": axes.label(box),
         "reference": "" if other is None else axes.label(other),
+        "reference_plan": rival_plan,
         "workload": workload_label(served),
         "slo": slo_label(asked.slo),
         "vintage": vintage or "",
@@ -312,7 +317,8 @@ def _paid(
     bill.check_vintage(vintage)
     names = [box.accelerator.id for box in boxes]
     hours = bill.all_in_usd_per_hour(names)
-    for name, option in zip(names, ("usd_per_gpu_hour", "reference_usd_per_gpu_hour"), strict=False):
+    options = ("usd_per_gpu_hour (--price)", "reference_usd_per_gpu_hour (--reference-price)")
+    for name, option in zip(names, options, strict=False):
         if name not in hours:
             sheet = bill.attributes["hardware_prices"]
             raise InputError(f"prices {sheet}: none of {name}, and the claim is of money; give {option}")

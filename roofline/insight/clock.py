@@ -5,6 +5,7 @@ Equations (1) to (4) of docs/power-cap.md. At the rated clock the draw is the me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from roofline.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -87,9 +88,11 @@ class Clock:
 
     @classmethod
     def of(cls, given: Clock | Mapping[str, float] | None) -> Clock:
-        """A clock, or its numbers that are not the default ones, by name."""
+        """A clock, or its numbers that are not the default ones, by name. Raises InputError for what is neither."""
         if given is None or isinstance(given, Clock):
             return given or cls()
+        if not isinstance(given, Mapping):
+            raise InputError(f"clock = {given!r}: give numbers by name, e.g. {{'slope': 0.5}}")
         for name in given:
             if name not in BANDS:
                 raise unknown_name("number of the clock", str(name), BANDS)

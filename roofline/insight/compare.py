@@ -25,7 +25,7 @@ from roofline.insight.searches import (
     largest_replica,
     priced,
     search,
-    usd_per_hour,
+    usd_per_busy_hour,
 )
 from roofline.insight.shapley import MOST_PLAYERS
 from roofline.planning.plan import slo_label, workload_label
@@ -111,6 +111,7 @@ def compare(
         model, sides, _workload(workload, isl, osl), slo, recipes, most_accelerators, across, boundary, basis, vintage,
         parallel,
     )  # fmt: skip
+    _drafting(asked.model, sides)
     sides, paid = priced(sides, prices, tier, vintage, measure == "tokens_per_usd")
     points, place = _points(interactivity, at)
     moved = players(_felt(differing(*sides), measure, kind, asked), levers) if attribution else {}
@@ -119,9 +120,10 @@ def compare(
             f"levers: {len(moved)} make 2^{len(moved)} mixtures; name groups, at most {MOST_PLAYERS} in all"
         )
     listed = coalitions(tuple(moved))
-    whole, done = len(listed) + 4, 0
+    done = 0
 
-    def step(count: int) -> None:
+    def step(count: int, passes: int = 1) -> None:
+        whole = 4 + passes * len(listed)
         if progress is not None:
             progress(min(done + count, whole), whole)
 
@@ -138,7 +140,7 @@ def compare(
         "interactivity": ("interactivity", points, {"units": "1/s", "long_name": "tokens a second of one user"}),
         "side": np.array(SIDES, dtype=object),
         "system": ("side", np.array([axes.label(side.system) for side in sides], dtype=object)),
-        "system_name": ("side", np.array([side.system.name for side in sides], dtype=object)),
+        "system_name": ("side", np.array([side.name for side in sides], dtype=object)),
         "power_unknown": ("side", np.array([side.system.power_unknown for side in sides], dtype=object)),
     }
     found = _attributes(sides, asked, main, measure) | paid | {"at": f"{at:g}"}
@@ -150,7 +152,8 @@ def compare(
         coords["lever_group"] = ("lever", np.array([group_of(name) for name in moved], dtype=object))
         coords["levers_moved"] = ("lever", np.array([", ".join(held) for held in moved.values()], dtype=object))
         coords["mixture"] = np.array([mixture_label(one, list(moved)) for one in listed], dtype=object)
-    step(len(listed))
+    if not attribution:
+        step(len(listed))
     return xr.Dataset(data, coords=coords, attrs=found)
 
 
@@ -191,6 +194,12 @@ def _asked(
     return Asked(shapes[0], workload, limits, named, boundary, basis, vintage, reach, bool(across), parallel)
 
 
+def _drafting(model: Model, sides: Sequence[Side]) -> None:
+    """Raise InputError where drafts are asked of a model that cannot make any."""
+    if model.mtp is None and any(side.acceptance for side in sides):
+        raise InputError(f"acceptance: {axes.label(model)} has no multi-token-prediction layers; leave it out")
+
+
 def _slo(given: Any) -> SLO:
     if given is None or isinstance(given, SLO):
         return given or SLO()
@@ -218,6 +227,8 @@ def _points(interactivity: Sequence[float], at: float) -> tuple[Floats, int]:
 def _felt(differ: Sequence[str], measure: str, kind: Measure, asked: Asked) -> list[str]:
     """Of the levers that differ, those that a measure can feel: others are null, whatever the mixture."""
     null = set() if measure == "tokens_per_usd" else {"price"}
+    if measure == "tokens_per_s_per_gpu":
+        null |= {"duty"}  # a rate is that of what runs
     if not kind.by_energy:
         null |= OF_WATTS
     elif asked.vintage is not None:
@@ -248,7 +259,7 @@ def _curve(sides: Sequence[Side], main: Found, other: Found, kind: Measure, aske
     if priced:
         rate = {"output": fast.figures["tokens_per_s_per_gpu"], "total": total}
         for basis, values in rate.items():
-            cost = 1e6 * usd_per_hour(sides)[:, None] / (3600.0 * values)
+            cost = 1e6 * usd_per_busy_hour(sides)[:, None] / (3600.0 * values)
             about = {"units": "USD", "long_name": f"price of the accelerator-hours of a million {basis} tokens"}
             data[f"usd_per_million_{basis}_tokens"] = (dims, cost, about)
     for name in KEPT:
@@ -301,7 +312,7 @@ def _attributed(
     kind: Measure,
     moved: Mapping[str, tuple[str, ...]],
     main: Found,
-    step: Callable[[int], None],
+    step: Callable[..., None],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Factors of every player, values of every mixture, and where they are of."""
     listed = coalitions(tuple(moved))
@@ -312,7 +323,7 @@ def _attributed(
     named = [f"{mixture_label(listed[n], list(moved))}: {reasons[n] or 'its watts are undisclosed'}" for n in lost]
     below = np.flatnonzero(np.isfinite(main.value(measure, sides)).all(axis=0) & (points < points[place]))
     if lost.size and below.size:  # the largest that all reach is at most the largest that both ends reach
-        lower = search(mixed, asked, points[below], kind.objective, step)
+        lower = search(mixed, asked, points[below], kind.objective, lambda count: step(len(listed) + count, 2))
         reached = np.flatnonzero(np.isfinite(lower.value(measure, mixed)).all(axis=0))
         if reached.size:
             found, column, reported = lower, int(reached[-1]), points[below[reached[-1]]]

@@ -170,22 +170,30 @@ class Held:
     def _aggregated(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """(requests/s, W, TTFT, TPOT, latency) by continuous batching: equation (22)."""
         b, machines = self._per_rank(), varied.machines[0]
-        (_, pp, dp, _, _), drafts, ttft_s = replica.degrees, self._drafts.count, varied.stack["ttft_s"]
         batch, work, t, step_w = self._decode(replica, varied, b)
+        d, peak, moved = self._beside(replica, varied, batch, work)
+        whole = t + d
+        chunk_w = draw_w(machines, peak / whole, moved / whole)
+        return self._in_a_loop(b, replica.degrees[2], varied.stack["ttft_s"], (t, step_w), (d, chunk_w))
+
+    def _beside(self, replica: Replica, varied: Varied, batch: int, work: Any) -> tuple[Floats, Floats, Floats]:
+        """(what a chunk adds to a step, then compute and memory of the whole step at peak rates) [s].
+
+        work : the pass that decodes `batch` sequences, beside which the chunk runs.
+        """
+        pp, drafts = replica.degrees[1], self._drafts.count
         contexts, ends = self.asked.contexts(self.asked.workloads[0]), self.asked.prompt_ends(self._chunk)
         mixed = replica.with_chunk(varied, batch, contexts, self._chunk, ends, drafts)
-        d = mixed.time_s
         flights = min(batch, pp)
         plain = replica.decode(varied, batch, contexts, drafts, drafted=False) if drafts else work
-        whole, others = t + d, (flights - 1) / flights
         peak, moved = (
-            others * mine + (there + (mine - bare) * pp / flights) / pp
+            (flights - 1) / flights * mine + (there + (mine - bare) * pp / flights) / pp
             for mine, there, bare in (
                 (work.compute_s, mixed.compute_s, plain.compute_s),
                 (work.memory_s, mixed.memory_s, plain.memory_s),
             )
         )
-        return self._in_a_loop(b, dp, ttft_s, (t, step_w), (d, draw_w(machines, peak / whole, moved / whole)))
+        return mixed.time_s, peak, moved
 
     def _in_a_loop(
         self, b: int, dp: int, ttft_s: Floats, step: tuple[Floats, Floats], chunk: tuple[Floats, Floats]
@@ -212,15 +220,25 @@ class Held:
 
     def _static(self, replica: Replica, varied: Varied) -> tuple[Floats, ...]:
         """The same for a batch computed, decoded and ended together: equation (23)."""
-        b, table = self._per_rank(), self._table
+        b = self._per_rank()
         isl, new = (int(tokens) for tokens in self.asked.isl[0])
         _, _, step_s, step_w = self._decode(replica, varied, b)
         batch = replica.degrees[2] * b
         prompt = replica.prompt(varied, batch, isl, new, new)
         first_s = self._own_s(varied, b) + prompt.time_s
+        first_w = draw_w(varied.machines[0], prompt.compute_s / first_s, prompt.memory_s / first_s)
+        return self._together(varied, batch, (first_s, first_w), (step_s, step_w))
+
+    def _together(
+        self, varied: Varied, batch: int, first: tuple[Floats, Floats], step: tuple[Floats, Floats]
+    ) -> tuple[Floats, ...]:
+        """(requests a second, W, TTFT, TPOT, latency [s]) of a batch that ends with its longest request: equation (23).
+
+        first : time [s] and draw [W] of all prompts.   step : of a step.
+        """
+        table, (first_s, first_w), (step_s, step_w) = self._table, first, step
         whole = first_s + float(table.longest_steps(batch)) * step_s
-        busy = draw_w(varied.machines[0], prompt.compute_s / first_s, prompt.memory_s / first_s)
-        watts = (first_s * busy + (whole - first_s) * step_w) / whole
+        watts = (first_s * first_w + (whole - first_s) * step_w) / whole
         ttft, tpot = varied.stack["ttft_s"] + first_s, table.kappa * step_s
         after = table.osl_at[self.asked.slos[0].percentile_of("latency")] - 1.0
         return batch / whole, watts, ttft, tpot, ttft + after * tpot
@@ -311,7 +329,7 @@ def held_plan(
     if not chosen["mode"].item():
         raise InputError(f"nothing to hold: {_why_none(chosen)}")
     if chosen["mode"].item() == "attention_ffn":
-        raise InputError("mode attention_ffn cannot be held: choose among others, e.g. modes='disaggregated'")
+        raise InputError("mode attention_ffn cannot be held: choose among others, e.g. disaggregated")
     chunk = options.get("chunk")
     asked = question(
         workload, slo, stack=options.get("stack", "default"), chunks=chunk, acceptance=options.get("acceptance"),

@@ -218,4 +218,4 @@ def _watts(facts: PowerFacts, draw_w: float, boundary: Boundary, basis: Basis, v
     if boundary == "accelerator":
         return draw_w
     rack = (draw_w + facts.host_w / facts.accelerators) / max(facts.psu_efficiency)
-    return rack * facts.pue if boundary == "facility" else rack
+    return float(facts.at_meter(np.asarray(rack), 1 / facts.accelerators)) if boundary == "facility" else rack

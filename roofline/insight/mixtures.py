@@ -55,7 +55,7 @@ LEVERS = (
 
 GROUPS = tuple(dict.fromkeys(lever.group for lever in LEVERS))
 BY_NAME = {lever.name: lever for lever in LEVERS}
-OF_WATTS = frozenset({"watts", "hosts", "pue", "duty"})
+OF_WATTS = frozenset({"watts", "hosts", "pue"})
 """Levers that only energy feels."""
 
 _ANCHORS: tuple[MathType, ...] = ("bf16", "fp16", "fp8", "int8", "tf32", "fp32", "fp4")
@@ -116,6 +116,12 @@ class Side:
                     raise unknown_name("field of a side", str(name), known)
             return cls(**(defaults | dict(source)))
         return cls(source, **defaults)
+
+    @property
+    def name(self) -> str:
+        """Its system, and those that run feed-forwards for it."""
+        others = ", ".join(one.name for one in self.ffn_systems)
+        return f"{self.system.name} with {others}" if others else self.system.name
 
     def replace(self, **changes: Any) -> Side:
         """This side with fields changed and checked again."""

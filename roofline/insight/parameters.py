@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-AROUND = np.dtype([(name, np.float64) for name in ("host_w", "psu_rated_w", "psu_gain", "pue", "max_w", "reserved_w")])
+AROUND = np.dtype(
+    [
+        (name, np.float64)
+        for name in ("host_w", "psu_rated_w", "psu_gain", "pue", "fixed_overhead", "max_w", "reserved_w")
+    ]
+)
 """Watts around the accelerators of a system; psu_gain: factor on the whole efficiency curve of its supplies."""
 
 STACK = np.dtype([(name, np.float64) for name in ("step_s", "sequence_s", "ttft_s")])
@@ -67,6 +72,7 @@ _SHORT = {
     "system.power.psu.efficiency": "efficiency of power supplies",
     "system.power.max_w": "maximum watts of a system",
     "facility.pue": "PUE",
+    "facility.fixed_overhead": "overhead of the building at any load",
 }
 
 
@@ -201,11 +207,11 @@ def _joined(one: Parameter, other: Parameter) -> Parameter:
 
 
 def _around(system: System, vintage: str | None) -> NDArray[np.void]:
-    power, found = system.power, np.zeros(1, dtype=AROUND)
+    power, hall, found = system.power, system.facility, np.zeros(1, dtype=AROUND)
     rated_w, _, _ = power.supplies
     reserved_w = np.nan if vintage is None else power.provisioned_w_per_accelerator.get(vintage, np.nan)
     max_w = np.nan if power.max_w is None else power.max_w
-    found[0] = (power.host_w, rated_w, 1.0, system.facility.pue, max_w, reserved_w)
+    found[0] = (power.host_w, rated_w, 1.0, hall.pue, hall.fixed_overhead, max_w, reserved_w)
     return found
 
 
@@ -282,6 +288,9 @@ def _of_side(side: Side, number: int, fidelity: Fidelity, vintage: str | None) -
         yield from _parameter(system, "system", path, watts, moved, prefix)
     hall = system.facility
     yield from _parameter(hall, "facility", "pue", hall.pue, goes("around", hall.pue, "pue"), prefix)
+    if hall.fixed_overhead:
+        moved = goes("around", hall.fixed_overhead, "fixed_overhead")
+        yield from _parameter(hall, "facility", "fixed_overhead", hall.fixed_overhead, moved, prefix)
     yield from _of_efficiency(side, number, timed)
 
 

@@ -118,6 +118,7 @@ def power_cap(
     }
     numbers = ", ".join(f"{name} {value:g}" for name, value in vars(model_of_clock).items())
     attributes = held.attributes | {"label": held.label, "lead": lead, "clock": f"{numbers} (estimated)"}
+    attributes |= {f"{name}_limit_s": f"{limit:g}" for name, limit in held.asked.slos[0].limits.items()}
     return xr.Dataset(data, coords=coords, attrs=attributes | {"held": "plan, capped"})
 
 
@@ -244,11 +245,13 @@ def _best(data: Mapping[str, Any], lead: str, caps_w: Floats) -> dict[str, Any]:
 
 
 def sentence(ds: xr.Dataset, choice: str = "held") -> str:
-    """`held: best at 540 W: 8.0 % more tokens/MWh, 2.9 % less tokens/s, 0 % more TPOT`."""
+    """`held: best at 540 W: 8.0 % more tokens/MWh, 2.9 % less tokens/s, 0.0 % more TPOT ...`; why, where none is."""
     one = ds.sel(choice=choice)
     best = float(one["best_cap"])
     if not np.isfinite(best):
         return f"{choice}: no cap can be met within the limits; the slowest clock draws {float(one['least_cap']):.4g} W"
+    if all(float(one[f"best_{name}_ratio"]) == 1.0 for name in COMPARED):
+        return f"{choice}: no cap is better than none; at {best:g} W the cap no longer binds"
     names = {"tokens_per_mwh": "tokens/MWh", "tokens_per_s_per_gpu": "tokens/s", "tpot": "TPOT", "ttft": "TTFT"}
     said = []
     for name, words in names.items():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from roofline.grid.evaluate import Records
     from roofline.insight.parameters import Numbers, Varied
     from roofline.planning.objective import Objective
+    from roofline.rack.energy import Boundary
     from roofline.specs import Model
 
     Floats = NDArray[np.float64]
@@ -148,16 +149,20 @@ def watts_around(
         max_w=around["max_w"],
         psu_rated_w=around["psu_rated_w"],
         pue=around["pue"],
+        fixed_overhead=around["fixed_overhead"],
         provisioned_w={objective.vintage: around["reserved_w"]} if objective.vintage else {},
     )
-    systems, replicas = facts.placement(group)
-    used = replicas * group
+    systems, _ = facts.placement(group)
+    working = facts.at_work(draw, group)
+    replicas = np.where(working > 0, working, np.nan)
+    used = np.maximum(working, 1) * group
     if objective.basis == "provisioned":
         reserved: Floats = facts.reserved_watts(objective.boundary, objective.vintage, used, systems) / replicas
         return np.broadcast_to(reserved, draw.shape)
-    gain = 1.0 if objective.boundary == "accelerator" else around["psu_gain"]
-    busy_w, idle_w = (
-        facts.wall_watts(objective.boundary, watts, used, systems) / gain for watts in (draw, machines["idle_w"])
-    )
+    rack: Boundary = "accelerator" if objective.boundary == "accelerator" else "rack"
+    gain = 1.0 if rack == "accelerator" else around["psu_gain"]
+    busy_w, idle_w = (facts.wall_watts(rack, watts, used, systems) / gain for watts in (draw, machines["idle_w"]))
+    if objective.boundary == "facility":
+        busy_w, idle_w = (facts.at_meter(watts, systems) for watts in (busy_w, idle_w))
     mean: Floats = (duty * busy_w + (1.0 - duty) * idle_w) / replicas
     return mean

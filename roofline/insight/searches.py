@@ -126,7 +126,7 @@ class Found:
         """A measure of each side, float64[side, interactivity]. Raises InputError where a price is missing."""
         if measure != "tokens_per_usd":
             return self.figures[measure]
-        return 3600.0 * self.figures["tokens_per_s_per_gpu"] / usd_per_hour(sides)[:, None]
+        return 3600.0 * self.figures["tokens_per_s_per_gpu"] / usd_per_busy_hour(sides)[:, None]
 
     @cached_property
     def reasons(self) -> NDArray[np.object_]:
@@ -165,7 +165,7 @@ def priced(
         if chosen or needed:
             raise InputError(
                 f"prices {bill.attributes['hardware_prices']}: none of {', '.join(dict.fromkeys(lacking))}; tokens per "
-                "USD needs that of both sides: give usd_per_hour"
+                "USD needs that of both sides: give usd_per_hour (--price)"
             )
         return list(sides), {}
     names = [side.system.accelerator.id for side in sides]
@@ -174,14 +174,17 @@ def priced(
     return [side.replace(usd_per_hour=hours[name]) for side, name in zip(sides, names, strict=True)], said
 
 
-def usd_per_hour(sides: Sequence[Side]) -> Floats:
-    """USD per accelerator-hour of each side. Raises InputError for one that has none."""
+def usd_per_busy_hour(sides: Sequence[Side]) -> Floats:
+    """USD for an accelerator-hour at work of each side: hours without work are paid too.
+
+    Raises InputError for a side without a price.
+    """
     for side in sides:
         if side.usd_per_hour is None:
             raise InputError(
                 f"usd_per_hour: none given for {label(side.system)}; tokens per USD needs that of both sides"
             )
-    return np.array([side.usd_per_hour for side in sides], dtype=np.float64)
+    return np.array([side.usd_per_hour / side.load for side in sides if side.usd_per_hour], dtype=np.float64)
 
 
 def checked_measure(name: str) -> Measure:

@@ -5,23 +5,23 @@ Sobol, Math. Comput. Simul. 55, 2001; estimators of Saltelli et al., Comput. Phy
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from roofline.errors import InputError, unknown_name
+from roofline.grid import axes
 from roofline.insight.sensitivity import coords
-from roofline.insight.spreads import check_scale, factors, spread_of
-from roofline.insight.subjects import leading, subject
-from roofline.insight.uncertainty import BLOCK
+from roofline.insight.spreads import SPREAD_MEANS, check_scale, drawn_spread, factors
+from roofline.insight.subjects import blocks, leading, subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from roofline.grid import axes
     from roofline.insight.subjects import Subject
 
     Floats = NDArray[np.float64]
@@ -58,10 +58,8 @@ def sobol(
     Raises `InputError` for bad input, where nothing runs, where nothing may be off, and without SALib (extra
     `sensitivity`).
     """
-    if isinstance(samples, bool) or samples != int(samples) or samples < 2 or int(samples) & (int(samples) - 1):
-        raise InputError(f"samples = {samples!r}: give a power of two, at least 2")
-    if isinstance(seed, bool) or seed != int(seed) or seed < 0:
-        raise InputError(f"seed = {seed!r}: give a whole number of at least 0")
+    check_samples(samples)
+    samples, seed = int(samples), axes.count("seed", seed, least=0)
     check_scale(spread)
     sampler, analyzer, normal = _salib()
     held = subject(of, model, system, recipe, options)
@@ -76,11 +74,11 @@ def sobol(
         "names": [parameters[p].path for p in drawn],
         "bounds": [[0.0, 1.0]] * len(drawn),
     }
-    places = sampler.sample(problem, int(samples), calc_second_order=False, seed=int(seed))
+    places = sampler.sample(problem, samples, calc_second_order=False, seed=seed)
     logs = _logs(held, name, drawn, np.clip(places, EDGE, 1.0 - EDGE), normal, spread)
     if not np.isfinite(logs).all():
         raise InputError(f"{name}: some draws cannot run, and Sobol indices need them all; use a smaller spread")
-    found = analyzer.analyze(problem, logs, calc_second_order=False, print_to_console=False, seed=int(seed))
+    found = analyzer.analyze(problem, logs, calc_second_order=False, print_to_console=False, seed=seed)
     order = np.argsort(-found["ST"], kind="stable")
     listed = [parameters[drawn[p]] for p in order]
     about = {
@@ -94,15 +92,24 @@ def sobol(
         for key, (theirs, text) in about.items()
     }
     along = {key: value for key, value in coords(listed, held.about).items() if not key.startswith("figure")}
-    along["parameter_spread"] = ("parameter", [spread_of(one, spread) for one in listed])
-    attributes = {"of": of, "figure": name, "label": held.label, "samples": str(int(samples)), "seed": str(int(seed))}
+    spreads = [drawn_spread(one, spread) for one in listed]
+    along["parameter_spread"] = ("parameter", spreads, {"long_name": SPREAD_MEANS})
+    attributes = {"of": of, "figure": name, "label": held.label, "samples": str(samples), "seed": str(seed)}
     return xr.Dataset(data, coords=along, attrs=held.attributes | attributes)
+
+
+def check_samples(samples: Any, name: str = "samples") -> None:
+    """Raise InputError for what is no power of two, and without SALib.   name : what it is called."""
+    whole = isinstance(samples, Integral) and not isinstance(samples, bool)
+    if not whole or samples < 2 or samples & (samples - 1):
+        raise InputError(f"{name} = {samples!r}: give a power of two, at least 2")
+    _salib()
 
 
 def _moving(held: Subject, name: str, spread: float | Mapping[str, float]) -> list[int]:
     """Numbers that move a figure, the strongest first. Raises InputError where none does, or none may be off."""
     parameters = held.numbers.parameters
-    able = [p for p, one in enumerate(parameters) if one.effects and one.value and spread_of(one, spread) > 0.0]
+    able = [p for p, one in enumerate(parameters) if drawn_spread(one, spread) > 0.0]
     if not able:
         raise InputError("nothing may be off: every spread is 0")
     deviates = np.zeros((1 + 2 * len(able), len(parameters)))
@@ -136,10 +143,10 @@ def _logs(
     """Logarithm of a figure at places of the unit cube over the drawn numbers, float64[n]; block by block."""
     parameters = held.numbers.parameters
     found = np.empty(places.shape[0])
-    for start in range(0, places.shape[0], BLOCK):
-        block = places[start : start + BLOCK]
+    for start, stop in blocks(held, places.shape[0]):
+        block = places[start:stop]
         deviates = np.zeros((block.shape[0], len(parameters)))
         deviates[:, drawn] = normal(block)
         figures = held.figures(held.numbers.vary(factors(parameters, deviates, spread)))
-        found[start : start + BLOCK] = np.log(figures[name])
+        found[start:stop] = np.log(figures[name])
     return found

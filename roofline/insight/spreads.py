@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +12,20 @@ from roofline.errors import InputError, unknown_name
 from roofline.insight import parameters as of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from roofline.insight.parameters import Parameter
 
     Floats = NDArray[np.float64]
+
+OF_KIND: Mapping[str, str] = {of.LOSS: "what is lost", of.EXCESS: "what is above 1"}
+"""Kind of number -> what of it is drawn, where that is not the number itself."""
+
+SPREAD_MEANS = "standard deviation of the logarithm of the number, " + ", ".join(
+    f"of kind {kind} of {part}" for kind, part in OF_KIND.items()
+)
 
 GRADES = ("published", "measured", "estimated")
 """From the surest."""
@@ -55,20 +64,31 @@ REASONS: Mapping[str, str] = {
 """Why."""
 
 
+MOST_SCALE = 20.0
+"""Factor on spreads from which on draws say nothing: a share that is off by e^3 either way."""
+
+
 def spread_of(parameter: Parameter, scale: float | Mapping[str, float] = 1.0) -> float:
     """Standard deviation of the logarithm of a number.   scale : factor on all, or by grade."""
     factor = scale if isinstance(scale, int | float) else scale.get(parameter.grade, 1.0)
     return factor * SPREADS[parameter.kind][GRADES.index(parameter.grade)]
 
 
-def check_scale(scale: float | Mapping[str, float]) -> None:
-    """Raise InputError for a scale that is no number >= 0, or of no grade."""
-    listed = {"": scale} if isinstance(scale, int | float) else scale
-    for grade, value in listed.items():
-        if grade and grade not in GRADES:
+def drawn_spread(parameter: Parameter, scale: float | Mapping[str, float] = 1.0) -> float:
+    """`spread_of` a number that is drawn, 0 of one that is not: it moves nothing, or nothing of it may be off."""
+    open_part = {of.LOSS: 1.0 - parameter.value, of.EXCESS: parameter.value - 1.0}.get(parameter.kind, parameter.value)
+    return spread_of(parameter, scale) if parameter.effects and open_part > 0.0 else 0.0
+
+
+def check_scale(scale: float | Mapping[str, float], name: str = "spread") -> None:
+    """Raise InputError for a scale that is no number from 0 to `MOST_SCALE`, or of no grade.   name : its name."""
+    listed: list[tuple[str | None, float]] = list(scale.items()) if isinstance(scale, Mapping) else [(None, scale)]
+    for grade, value in listed:
+        if grade is not None and grade not in GRADES:
             raise unknown_name("grade", str(grade), GRADES)
-        if isinstance(value, bool) or not np.isfinite(value) or value < 0.0:
-            raise InputError(f"spread{f' of {grade}' if grade else ''} = {value!r}: give a factor of at least 0")
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) <= MOST_SCALE:
+            of_grade = f" of {grade}" if grade else ""
+            raise InputError(f"{name}{of_grade} = {value!r}: give a factor from 0 to {MOST_SCALE:g}")
 
 
 def factors(parameters: Sequence[Parameter], deviates: Floats, scale: float | Mapping[str, float] = 1.0) -> Floats:
@@ -78,8 +98,8 @@ def factors(parameters: Sequence[Parameter], deviates: Floats, scale: float | Ma
     """
     found = np.ones_like(deviates)
     for p, parameter in enumerate(parameters):
-        spread = spread_of(parameter, scale)
-        if spread == 0.0 or parameter.value <= 0.0 or not parameter.effects:
+        spread = drawn_spread(parameter, scale)
+        if spread == 0.0:
             continue
         times = np.exp(spread * deviates[:, p])
         value = parameter.value

@@ -9,7 +9,7 @@ import numpy as np
 from roofline.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,10 @@ class Subject(Protocol):
         """The figures of every variant, float64[n] by name."""
 
 
+BLOCK, LOADS = 1024, 16
+"""Variants that are evaluated together, and of loads, which are slow and one by one: what memory a run takes beside its
+results does not grow with their number, and a waiting person hears of each block."""
+
 KINDS = ("plan", "decode", "prefill", "serve")
 """What can be asked about."""
 
@@ -56,9 +60,18 @@ def subject(
 
     if of not in KINDS:
         raise unknown_name("answer", str(of), KINDS)
+    if of in ("plan", "serve") and options.get("workload") is None:
+        raise InputError(f"workload: {of} is of requests; give their lengths, e.g. workload='1k/1k'")
     if of == "plan":
         return held_plan(model, system, recipe, **options)
     return (given_load if of == "serve" else given_pass)(model, system, recipe, **options)
+
+
+def blocks(held: Subject, count: int) -> Iterator[tuple[int, int]]:
+    """First and one after the last of the variants that are evaluated together, of `count`."""
+    size = LOADS if held.attributes["held"] == "serve" else BLOCK
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
 
 
 def leading(held: Subject, values: Mapping[str, float]) -> str:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from roofline.errors import InputError
+from roofline.grid import axes
 from roofline.insight.residual import residuals
 from roofline.insight.sensitivity import coords
-from roofline.insight.spreads import check_scale, factors, spread_of
-from roofline.insight.subjects import leading, subject
+from roofline.insight.spreads import SPREAD_MEANS, check_scale, drawn_spread, factors
+from roofline.insight.subjects import blocks, leading, subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from roofline.grid import axes
     from roofline.insight.subjects import Subject
 
     Floats = NDArray[np.float64]
-
-BLOCK = 1024
-"""Draws that are packed together: what memory a run takes beside its results does not grow with their number."""
 
 MOST_DRAWS = 1_000_000
 
@@ -52,7 +51,7 @@ def uncertainty(
     seed: int = 0,
     spread: float | Mapping[str, float] = 1.0,
     residual: bool = True,
-    quantiles: tuple[float, ...] = QUANTILES,
+    quantiles: float | Sequence[float] = QUANTILES,
     keep: bool = False,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
@@ -68,33 +67,28 @@ def uncertainty(
 
     Returns a Dataset with dims (quantile, figure): `value`, numbers and residual together, and `numbers`, of the sheets
     alone; by figure `point`, as the sheets stand; by (parameter, figure) `share`, the squared correlation of the figure
-    with the number: what part of its variance goes with it; by parameter `parameter_spread`. With `keep` also
-    `draw_value` [draw, figure]. Attributes: `fits`, the share of draws in which the deployment still fits in memory
-    (figures of a plan or a pass are as if it did; a load that does not fit is NaN and left out), and `missing`, the
-    share of those left out.
+    with the number: what part of its variance goes with it; by parameter `parameter_spread`, 0 where it is not drawn.
+    With `keep` also `draw_value` [draw, figure]. Attributes: `fits`, the share of draws in which the deployment still
+    fits in memory (figures of a plan or a pass are as if it did; a load that does not fit is NaN and left out), and
+    `missing`, the share of those left out.
     Each figure's percentiles are its own: those of two figures need not come together.
     Raises `InputError` for bad input and where nothing runs.
     """
-    if isinstance(draws, bool) or draws != int(draws) or not 1 <= draws <= MOST_DRAWS:
-        raise InputError(f"draws = {draws!r}: give a whole number from 1 to {MOST_DRAWS:,}")
-    if isinstance(seed, bool) or seed != int(seed) or seed < 0:
-        raise InputError(f"seed = {seed!r}: give a whole number of at least 0")
-    for percent in quantiles:
-        if not 0.0 < percent < 100.0:
-            raise InputError(f"quantiles: {percent!r} is no percentile above 0 and below 100")
-    if not quantiles:
-        raise InputError("quantiles: none given; give at least one, e.g. 50")
+    draws, seed = axes.count("draws", draws), axes.count("seed", seed, least=0)
+    if draws > MOST_DRAWS:
+        raise InputError(f"draws: {draws} are more than {MOST_DRAWS:,}; a hundredth of them gives the same percentiles")
+    percents = _percents(quantiles)
     check_scale(spread)
     held = subject(of, model, system, recipe, options)
-    generator, other = (np.random.default_rng(part) for part in np.random.SeedSequence(int(seed)).spawn(2))
-    found = draw(held, int(draws), generator, spread, progress)
+    generator, other = (np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2))
+    found = draw(held, draws, generator, spread, progress)
     figures = list(held.about)
     widened = residuals(held, figures, found.values, other) if residual else {}
     total = {name: found.values[name] * widened.get(name, 1.0) for name in figures}
     parameters = held.numbers.parameters
     point = {name: float(column[0]) for name, column in held.figures(held.numbers.base()).items()}
     lead = leading(held, point)
-    dims, percents = ("quantile", "figure"), [float(percent) for percent in quantiles]
+    dims = ("quantile", "figure")
     data: dict[str, Any] = {
         "value": (dims, _percentiles(total, percents), {"long_name": "percentile of the figure, in its units"}),
         "numbers": (dims, _percentiles(found.values, percents), {"long_name": "the same, without residual"}),
@@ -108,8 +102,8 @@ def uncertainty(
     if keep:
         data["draw_value"] = (("draw", "figure"), np.stack([total[name] for name in figures], axis=-1))
     along = coords(parameters, held.about)
-    spreads = [spread_of(one, spread) if one.effects else 0.0 for one in parameters]
-    along["parameter_spread"] = ("parameter", spreads, {"long_name": "standard deviation of the logarithm"})
+    spreads = [drawn_spread(one, spread) for one in parameters]
+    along["parameter_spread"] = ("parameter", spreads, {"long_name": SPREAD_MEANS})
     along["quantile"] = ("quantile", percents, {"units": "1", "long_name": "percentile"})
     first = found.values[lead]
     share = found.values.get("memory_share", np.zeros(1))
@@ -117,14 +111,25 @@ def uncertainty(
         "of": of,
         "figure": lead,
         "label": held.label,
-        "draws": str(int(draws)),
-        "seed": str(int(seed)),
+        "draws": str(draws),
+        "seed": str(seed),
         "spread": _said(spread),
         "residual": ", ".join(widened) or "none",
         "fits": f"{np.mean(share <= 1.0):.4g}",
         "missing": f"{np.mean(~np.isfinite(first)):.4g}",
     }
     return xr.Dataset(data, coords=along, attrs=attributes)
+
+
+def _percents(quantiles: float | Sequence[float]) -> list[float]:
+    given: Any = quantiles  # whatever somebody may have given
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for percent in listed:
+        if isinstance(percent, bool) or not isinstance(percent, Real) or not 0.0 < float(percent) < 100.0:
+            raise InputError(f"quantiles: {percent!r} is no percentile above 0 and below 100")
+    if not listed:
+        raise InputError("quantiles: none given; give at least one, e.g. 50")
+    return [float(percent) for percent in listed]
 
 
 def _said(spread: float | Mapping[str, float]) -> str:
@@ -153,7 +158,7 @@ def draw(
     parameters = held.numbers.parameters
     values = {name: np.empty(draws) for name in held.about}
     sums = _Sums(len(parameters), len(values))
-    for start, stop in _blocks(draws):
+    for start, stop in blocks(held, draws):
         deviates = generator.standard_normal((stop - start, len(parameters)))
         found = held.figures(held.numbers.vary(factors(parameters, deviates, spread)))
         for name, column in values.items():
@@ -161,13 +166,8 @@ def draw(
         sums.add(deviates, np.stack([found[name] for name in held.about], axis=-1))
         if progress is not None:
             progress(stop, draws)
-    drawn = np.array([bool(one.effects) and spread_of(one, spread) > 0.0 for one in parameters])
+    drawn = np.array([drawn_spread(one, spread) > 0.0 for one in parameters])
     return Draws(values, np.where(drawn[:, None], sums.squared_correlation(), 0.0))
-
-
-def _blocks(draws: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, draws, BLOCK):
-        yield start, min(start + BLOCK, draws)
 
 
 class _Sums:

@@ -78,6 +78,18 @@ class Asked:
     stack: Any = "default"
     options: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def most_accelerators(self) -> int | None:
+        """Accelerators of a unit that were asked for; None where a plan takes its default."""
+        most: int | None = dict(self.options).get("most_accelerators")
+        return most
+
+    def reach(self, system: System) -> str:
+        """Which deployments a plan on a system takes, in words."""
+        if self.most_accelerators is not None:
+            return f"units of up to {self.most_accelerators} accelerators"
+        return f"replicas of up to {self_contained(self.model, system, self.recipes)} accelerators"
+
     def plans(self, system: System, slos: Sequence[SLO]) -> xr.Dataset:
         """The best plan on a system under each of some limits."""
         return plan(
@@ -133,7 +145,7 @@ def alone(asked: Asked, system: System) -> tuple[WorkingPoint, WorkingPoint] | N
     meet the SLO. Decode steps alone put them in order; the first `TRIED` are then served in full. None where none of
     them meets the SLO.
     """
-    most = dict(asked.options).get("most_accelerators") or self_contained(asked.model, system, asked.recipes)
+    most = asked.most_accelerators or self_contained(asked.model, system, asked.recipes)
     rows = candidates(asked.model, system, most).rows
     step, joules = _decoding(asked, system, rows)
     runs = np.argwhere(np.isfinite(step) & (step <= asked.slo.tpot_s))

@@ -11,7 +11,7 @@ from roofline.kernels._jit import folded, kernel
 from roofline.kernels.ops import ceil_div
 from roofline.kernels.passes import M_MORE, M_MOVED, M_PEAK, P_MOVED, P_PEAK
 from roofline.kernels.power import draw
-from roofline.kernels.reduce import TIE_SHARE, around, offer
+from roofline.kernels.reduce import TIE_SHARE, around, at_work, offer
 
 AGGREGATED, STATIC, PREFILL_POOL, DECODE_POOL = range(4)
 MODES = 4
@@ -59,7 +59,8 @@ class On(NamedTuple):
     """One configuration.
 
     number : of its machine.   group : accelerators of a replica.   alpha, beta : of (25).   idle_w : watts at the
-    boundary while a replica idles.   base_w, slope : watts while it runs are base_w + slope*draw at least.
+    boundary while a replica idles, one of all that there is room for.   base_w, slope : while it runs, base_w +
+    slope*draw at least.
     """
 
     model: np.record
@@ -88,14 +89,19 @@ def pass_shape(batch, deployment):
 @folded
 def token_cost(on, asked, w, rate, draw_w):
     """Cost of an output token (25) of workload w, at `rate` requests/s of a replica; of a load its accelerators."""
+    replicas = at_work(on.power, draw_w, on.group)
+    if replicas == 0:
+        return np.nan
     load = asked.facts[w, W_LOAD]
     if load > 0.0:
         return on.group * (math.ceil(load / rate) + TIE_SHARE * load / rate)
     tokens, duty = rate * asked.facts[w, W_OSL], asked.facts[w, W_DUTY]
     cost = on.alpha * on.group / tokens
     if on.beta != 0.0:
-        busy_w = around(on.power, draw_w, on.group)
-        cost += on.beta * (duty * busy_w + (1.0 - duty) * on.idle_w) / (duty * tokens)
+        busy_w, idle_w = around(on.power, draw_w, on.group, replicas), on.idle_w
+        if on.power.most_w < np.inf:
+            idle_w = around(on.power, on.machine.idle_w, on.group, replicas)
+        cost += on.beta * (duty * busy_w + (1.0 - duty) * idle_w) / (duty * tokens)
     return cost
 
 

@@ -23,7 +23,7 @@ from roofline.kernels.ops import SLOTS
 from roofline.kernels.outputs import N_CONTEXT, N_MATH, N_MEMORY, TILE
 from roofline.kernels.passes import MIXED, PASS
 from roofline.kernels.prefill import SUMS
-from roofline.kernels.reduce import F_COST, FIGURES, PLACES, POINT, Kept, around, around_at_least
+from roofline.kernels.reduce import F_COST, FIGURES, PLACES, POINT, Kept, around, around_at_least, placed
 from roofline.kernels.search import Room, search_decoding, search_prompts
 from roofline.kernels.step import CONSTANTS, legality
 
@@ -104,7 +104,9 @@ def search_jobs(
             limit[i] = code
             continue
         group = deployment.tp * deployment.pp * deployment.dp
-        idle_w, (base_w, slope) = around(powers[number], machine.idle_w, group), around_at_least(powers[number], group)
+        _, together = placed(powers[number], group)
+        idle_w = around(powers[number], machine.idle_w, group, together)
+        base_w, slope = around_at_least(powers[number], group)
         on = On(
             model, layers, machine, kits[config.kit], deployment, powers[number], number, group, prices[number, 0],
             prices[number, 1], idle_w, base_w, slope,

@@ -31,19 +31,35 @@ def placed(power, group):
 
 
 @kernel
-def around(power, draw, group):
-    """Watts at the boundary for one replica of `group` accelerators that draw `draw` each: section 11.
-
-    power : layout.POWER.
-    """
+def at_work(power, draw, group):
+    """Of the replicas placed together, those that may work at once within what their systems may draw; 0 for none."""
     systems, replicas = placed(power, group)
+    if power.most_w == np.inf:
+        return replicas
+    while replicas > 0:
+        used = replicas * group
+        direct = (used * draw + (systems * power.accelerators - used) * power.idle_w) / systems + power.host_w
+        if not direct / supplied(power, direct) > power.most_w:
+            break
+        replicas -= 1
+    return replicas
+
+
+@kernel
+def around(power, draw, group, replicas):
+    """Watts at the boundary for one of `replicas` of `group` accelerators that draw `draw` each: section 11.
+
+    power : layout.POWER.   replicas : placed together that work, of `at_work`.
+    """
+    systems, _ = placed(power, group)
     used = replicas * group
     if power.reserved == 1:
         return (used * power.reserved_part_w + systems * power.reserved_system_w) / replicas
     if power.boundary == 0:
         return group * draw
     direct = (used * draw + (systems * power.accelerators - used) * power.idle_w) / systems + power.host_w
-    return systems * power.pue / replicas * direct / supplied(power, direct)
+    rack = systems * power.pue / replicas * direct / supplied(power, direct)
+    return rack + systems * power.fixed_w / replicas
 
 
 @kernel
@@ -60,7 +76,8 @@ def around_at_least(power, group):
         efficiency = max(efficiency, power.psu_efficiency[i])
     share = power.pue / (replicas * efficiency)
     left = systems * power.accelerators - used
-    return share * (left * power.idle_w + systems * power.host_w), share * used
+    base = share * (left * power.idle_w + systems * power.host_w)
+    return base + systems * power.fixed_w / replicas, share * used
 
 
 @kernel

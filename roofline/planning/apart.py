@@ -108,7 +108,7 @@ def decode_apart(
             late = np.maximum(late, terms.tokens_after * tpot.ravel() / limits.latency_s)
             fits = runs & (late <= 1.0) & np.isfinite(cost)
             if not fits.any():
-                yield _why(Choice, runs, late, cost, steps)
+                yield _why(Choice, runs, late, cost, steps, any(half.facts.limited for half in halves))
                 continue
             kept = _best_each(cost, fits, steps.step_s.shape)
             pools = Pools(
@@ -176,11 +176,11 @@ def _best_each(cost: Floats, fits: NDArray[np.bool_], shape: tuple[int, ...]) ->
     return found
 
 
-def _why(make: Any, runs: NDArray[np.bool_], late: Floats, cost: Floats, steps: AttentionFFN) -> Choice:
-    """Why nothing is a candidate: a limit missed, undisclosed watts, or what a kernel says."""
+def _why(make: Any, runs: NDArray[np.bool_], late: Floats, cost: Floats, steps: AttentionFFN, limited: bool) -> Choice:
+    """Why nothing is a candidate: a limit missed, undisclosed watts or too few, or what a kernel says."""
     if not runs.any():
         limits = steps.limit.reshape(-1, 1)
         return make(limit=int(nearest_reason(limits)[0]) if limits.size else int(Limit.MEMORY))  # type: ignore[no-any-return]
     if not np.isfinite(cost[runs]).any():
-        return make(limit=int(Limit.POWER))  # type: ignore[no-any-return]
+        return make(limit=int(Limit.RACK if limited else Limit.POWER))  # type: ignore[no-any-return]
     return make(factor=float(late[runs].min()), missed="tpot")  # type: ignore[no-any-return]

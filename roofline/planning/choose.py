@@ -171,7 +171,9 @@ class Chooser:
             if number == PREFILL_POOL and not found["count"][mine, 0].any():
                 return Choice(limit=int(Limit.LINK))
             unknown = self.objective.by_energy and self.space.systems[system].power_unknown != ""
-            return Choice(limit=int(Limit.POWER if unknown else Limit.MEMORY))
+            if unknown:
+                return Choice(limit=int(Limit.POWER))
+            return Choice(limit=int(Limit.RACK if self.facts[system].limited else Limit.MEMORY))
         return Choice(limit=int(nearest_reason(limits[:, None])[0]) if mine.size else int(Limit.ACCELERATORS))
 
     def _chosen(self, mode: str, number: int, config: int, workload: int, slo: int) -> Choice:
@@ -204,7 +206,7 @@ class Chooser:
             "prefill_replicas": 0.0,
             "decode_replicas": 1.0,
         } | {name: float(value) for name, value in degrees.items()}
-        choice.texts = {"mode": mode, **self.names(self.space, config)}
+        choice.texts |= {"mode": mode, **self.names(self.space, config)}
         return choice
 
     def _replicas(self, rate: float, workload: int) -> float:
@@ -242,6 +244,8 @@ class Chooser:
         """
         objective, asked = self.objective, self.question.workloads[workload]
         watts, boundary_w, used, duty = 0.0, 0.0, 0, asked.duty
+        left_idle = [facts.rack_limited("a system", draw, group) for facts, draw, group, _ in parts]
+        choice.texts["rack_limited"] = "; ".join(said for said in left_idle if said)
         for facts, draw, group, replicas in parts:
             placed = facts.placed(
                 np.array([draw]), np.array([group]), objective.boundary, objective.basis, objective.vintage

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,15 +28,27 @@ PRICED = {USD_PER_MTOK: "least USD per million output tokens"}
 """Objectives that take a bill: by name, what is best."""
 
 
+def bill_of(given: Bill | Mapping[str, Any] | None, vintage: str | None = None) -> Bill:
+    """A bill, or one of its fields; prices that nobody chose are those of the vintage, if there are.
+
+    Raises InputError for what is neither, and as `Bill`.
+    """
+    if isinstance(given, Bill):
+        return given
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"bill = {given!r}: give a Bill, or its fields by name, e.g. {{'usd_per_kwh': 0.07}}")
+    return Bill.of(given or {}, vintage)
+
+
 def objective_of(
     name: str,
     boundary: Boundary = "facility",
     basis: Basis = "metered",
     vintage: str | None = None,
-    bill: Bill | None = None,
+    bill: Bill | Mapping[str, Any] | None = None,
     duties: Sequence[float] = (1.0,),
 ) -> Objective:
-    """The objective of a name; of `PRICED` ones by a bill, default `Bill()`.
+    """The objective of a name; of `PRICED` ones by a bill or its fields, default `Bill()`.
 
     duties : of the workloads it is for. Raises InputError for an unknown name, as the objective's class, for a bill
     that the objective does not read, and for several duties where hardware is paid for all of the time.
@@ -44,7 +57,7 @@ def objective_of(
         if len({*duties}) > 1:
             listed = ", ".join(f"{duty:g}" for duty in duties)
             raise InputError(f"objective {name}: workloads of duties {listed}; plan for one duty at a time")
-        return UsdPerMtok(name, boundary, basis, vintage, Bill() if bill is None else bill, duties[0])
+        return UsdPerMtok(name, boundary, basis, vintage, bill_of(bill), duties[0])
     if not isinstance(name, str) or name not in OBJECTIVES:
         raise unknown_name("objective", str(name), {*OBJECTIVES, *PRICED})
     if bill is not None:

@@ -88,7 +88,9 @@ class Objective:
         for name in ("psu_load", "psu_efficiency"):
             curve = getattr(facts, name)
             record[name][0] = [*curve, *curve[-1:] * (PSU_POINTS - points)]
-        record["pue"] = facts.pue if self.boundary == "facility" else 1.0
+        record["pue"] = facts.pue - facts.fixed_overhead if self.boundary == "facility" else 1.0
+        record["most_w"] = facts.max_w if facts.limited else np.inf
+        record["fixed_w"] = facts.fixed_w if self.boundary == "facility" else 0.0
         record["boundary"] = self.boundary != "accelerator"
         record["reserved"] = self.basis == "provisioned"
         if self.basis == "provisioned":

@@ -120,6 +120,8 @@ def _given(study: Mapping[str, Any] | str | PathLike[str] | None) -> dict[str, A
         return {}
     if isinstance(study, Mapping):
         return dict(study)
+    if not isinstance(study, str | PathLike):
+        raise InputError(f"study {study!r}: give a mapping, or the path of a YAML file or of a CSV of pairs")
     path = Path(study).expanduser()
     if path.suffix.lower() == ".csv":
         return {"pairs": _csv(path)}

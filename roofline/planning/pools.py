@@ -195,8 +195,9 @@ def joined(
     chooser.energy(choice, parts, pair.rate, workload)
     pools = ("prefill_power", "decode_power", "ffn_power")
     choice.figures |= {name: part[1] for name, part in zip(pools, parts, strict=False)}  # none apart, no ffn_power
-    figures, choice.texts = _decoding(chooser, int(decode.kept[pair.decode]), apart, decoding, workload, slo)
+    figures, texts = _decoding(chooser, int(decode.kept[pair.decode]), apart, decoding, workload, slo)
     choice.figures |= figures
+    choice.texts |= texts
     choice.figures["concurrency"] *= y
     degrees = space.degrees(first)
     choice.figures |= {

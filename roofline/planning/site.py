@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,20 +11,22 @@ import xarray as xr
 from roofline.errors import InputError
 from roofline.grid import axes
 from roofline.grid.variables import limit_reason
-from roofline.planning.money import PRICED
+from roofline.layout import Limit
+from roofline.planning.money import PRICED, bill_of
 from roofline.planning.parts import Chosen
 from roofline.planning.plan import DIMS, plan
 from roofline.planning.site_variables import FIGURES, KEPT, SOLD, STATED, TEXTS
 from roofline.rack.cost import HOURS_A_DAY, JOULES_PER_KWH, MILLION, SECONDS_AN_HOUR, Bill, footprint, spent
 from roofline.rack.day import hours_of
 from roofline.rack.energy import JOULES_PER_MWH, check, check_vintage, describe
+from roofline.rack.hall import Pue
 from roofline.rack.site import LIMIT_FLAGS, Filled, SiteLimit, fill, watts_of
 from roofline.serving.workload import HOURS, Workload
 from roofline.specs import Facility, Model, Recipe, System
 from roofline.specs.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from os import PathLike
 
     from roofline.rack.day import DayLike
@@ -46,7 +49,7 @@ def site(
     basis: Basis = "metered",
     vintage: str | None = None,
     facility: axes.SheetLike | None = None,
-    pue: float | None = None,
+    pue: float | Mapping[float, float] | Sequence[tuple[float, float]] | None = None,
     stack: Any = "default",
     prefill_systems: axes.SheetLike | None = None,
     ffn_systems: axes.SheetLike | None = None,
@@ -64,20 +67,25 @@ def site(
     basis : how systems are counted against the power: `metered`, what they draw with every replica at work, or
         `provisioned`, what is set aside for them: nameplate or the all-in watts of a `vintage`. Plans are sought, and
         systems counted, on this basis; what is drawn and paid is metered.
-    facility, pue : in place of each system's own.
+    facility, pue : in place of each system's own. A PUE by load is given as {share: PUE}, of shares of what the racks
+        draw with every replica at work; plans are sought with that at full load.
 
     Returns a Dataset with dims (model, system, workload, slo): figures of the site, those of a unit of the plan beside
     them, and `load` by workload and hour. Where a site serves nothing it is NaN, and `site_limit` and `site_reason` say
     why; `rack_limited` says what the power of a rack leaves idle. Costs are NaN where an accelerator has no price.
-    Raises `InputError` as `roofline.plan`, and for a power, load, price or PUE that is none.
+    Raises `InputError` as `roofline.plan`, for a power, load, price or PUE that is none, and for a `boundary`.
     """
     power_w = watts_of(power)
     check("facility", basis, 1.0, vintage)
-    paid = bill if isinstance(bill, Bill) else Bill.of(bill or {}, vintage)
+    if "boundary" in options:
+        raise InputError(f"boundary {options['boundary']!r}: a site is counted at the facility; leave it out")
+    paid = bill_of(bill, vintage)
     shapes, boxes = axes.sheets("models", Model, models), axes.sheets("systems", System, systems)
     helpers = [] if prefill_systems is None else axes.sheets("prefill_systems", System, prefill_systems)
     others = [] if ffn_systems is None else axes.sheets("ffn_systems", System, ffn_systems)
-    boxes, helpers, others = (_housed(listed, facility, pue) for listed in (boxes, helpers, others))
+    curve = Pue.of(pue) if isinstance(pue, Mapping | Sequence) and not isinstance(pue, str) else None
+    fixed = pue if curve is None else curve.at(1.0)
+    boxes, helpers, others = (_housed(listed, facility, fixed) for listed in (boxes, helpers, others))
     everything = {axes.label(system): system for system in (*helpers, *others, *boxes)}
     check_vintage(vintage, {name: system.power.provisioned_w_per_accelerator for name, system in everything.items()})
     paid.check_vintage(vintage)
@@ -100,7 +108,7 @@ def site(
         **options,
     )
     by_recipe = {axes.label(recipe): recipe for recipe in named or []}
-    result = _Result(ds, paid)
+    result = _Result(ds, paid, curve)
     for at in np.ndindex(*(ds.sizes[dim] for dim in DIMS)):
         cell = ds.isel(dict(zip(DIMS, at, strict=True)))
         chosen = Chosen(cell, shapes[at[0]], everything, by_recipe, asked[at[2]], server)
@@ -117,6 +125,10 @@ def by_hour(ds: xr.Dataset) -> xr.Dataset:
         raise InputError("by_hour: give a Dataset that site returned")
     load = ds["load"]
     drawn = load * ds["power_running"] + (1.0 - load) * ds["power_idle"]
+    if "pue_by_load" in ds.attrs:
+        curve = Pue.of([point.split(":") for point in ds.attrs["pue_by_load"].split(",")])
+        racks = load * ds["rack_power_running"] + (1.0 - load) * ds["rack_power_idle"]
+        drawn = racks * xr.apply_ufunc(curve.at, racks / ds["rack_power_running"], vectorize=True)
     rates = load * ds["output_tokens_per_s"]
     order = (*DIMS, "hour")
     where = describe("facility", "metered")
@@ -131,12 +143,14 @@ def by_hour(ds: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _housed(systems: list[System], facility: axes.SheetLike | None, pue: float | None) -> list[System]:
+def _housed(systems: list[System], facility: axes.SheetLike | None, pue: Any) -> list[System]:
     """Systems in another hall. Raises InputError for a PUE that is none."""
     if facility is not None:
         building = Facility.load(facility)
         systems = [system.model_copy(update={"facility": building}) for system in systems]
-    return systems if pue is None else [system.replace(facility__pue=pue) for system in systems]
+    if pue is None:
+        return systems
+    return [system.replace(facility__pue=pue, facility__fixed_overhead=0.0) for system in systems]
 
 
 def _loaded(workload: Any, load: DayLike | None) -> Workload:
@@ -146,8 +160,8 @@ def _loaded(workload: Any, load: DayLike | None) -> Workload:
 class _Result:
     """Arrays of a site as they fill."""
 
-    def __init__(self, ds: xr.Dataset, bill: Bill) -> None:
-        self.ds, self.bill = ds, bill
+    def __init__(self, ds: xr.Dataset, bill: Bill, pue: Pue | None) -> None:
+        self.ds, self.bill, self.pue = ds, bill, pue
         self.shape = tuple(ds.sizes[dim] for dim in DIMS)
         stated = footprint(bill, 0.0, 0.0, 1.0)
         sold = SOLD if bill.sold_usd_per_mtok is not None or bill.sold_usd_per_mtok_input is not None else {}
@@ -159,9 +173,10 @@ class _Result:
     def put(self, at: tuple[int, ...], chosen: Chosen, power_w: float, basis: Basis, vintage: str | None) -> None:
         """Fill a site with what was chosen for a cell, and write what comes of it."""
         if not chosen.runs:
-            self._none(at, Filled(limit=SiteLimit.PLAN, reason=_why_no_plan(chosen)))
+            trips = chosen.number("limit") == Limit.RACK
+            self._none(at, Filled(limit=SiteLimit.RACK_POWER if trips else SiteLimit.PLAN, reason=_why_no_plan(chosen)))
             return
-        filled = fill(chosen.parts(), power_w, basis, vintage)
+        filled = fill(chosen.parts(), power_w, basis, vintage, self.pue)
         if filled.limit is not SiteLimit.NONE:
             self._none(at, filled)
             return
@@ -179,7 +194,7 @@ class _Result:
         workload, rate = chosen.workload, filled.units * chosen.number("request_rate")
         output, duty = rate * workload.mean_osl, workload.duty
         out_day, in_day = (SECONDS_A_DAY * duty * rate * size for size in (workload.mean_osl, workload.mean_isl))
-        joules = SECONDS_A_DAY * filled.at(duty, "facility")
+        joules = SECONDS_A_DAY * filled.mean(workload.hours, "facility")
         accelerators = sum(one.accelerators for one in filled.placed)
         found = {
             "units": filled.units,
@@ -192,6 +207,7 @@ class _Result:
             "power_running": filled.at(1.0, "facility"),
             "power_idle": filled.at(0.0, "facility"),
             "rack_power_running": filled.at(1.0, "rack"),
+            "rack_power_idle": filled.at(0.0, "rack"),
             "output_tokens_per_s": output,
             "input_tokens_per_s": rate * workload.mean_isl,
             "output_tokens_per_s_per_mw": output / power_w * 1e6,
@@ -209,18 +225,18 @@ class _Result:
                 found[f"{role}_systems"] = listed[0].systems
             if listed and role in ("serving", "decode"):
                 found["replicas_per_system"] = listed[0].per_group / listed[0].part.systems
-        return found | self._money(filled, duty, in_day, out_day)
+        return found | self._money(filled, workload.hours, in_day, out_day)
 
-    def _money(self, filled: Filled, duty: float, in_day: float, out_day: float) -> dict[str, float]:
+    def _money(self, filled: Filled, loads: Sequence[float], in_day: float, out_day: float) -> dict[str, float]:
         hours: dict[str, tuple[float, float]] = {}
         kwh = prompts_kwh = rack_kwh = 0.0
         for one in filled.placed:
             whole, prompts = hours.get(one.part.accelerator, (0.0, 0.0))
             stands = one.accelerators * HOURS_A_DAY
             hours[one.part.accelerator] = whole + stands, prompts + stands * one.part.prompts
-            drawn = one.at(duty, "facility") * SECONDS_A_DAY / JOULES_PER_KWH
+            drawn = filled.mean(loads, "facility", one) * SECONDS_A_DAY / JOULES_PER_KWH
             kwh, prompts_kwh = kwh + drawn, prompts_kwh + drawn * one.part.prompts
-            rack_kwh += one.at(duty, "rack") * SECONDS_A_DAY / JOULES_PER_KWH
+            rack_kwh += filled.mean(loads, "rack", one) * SECONDS_A_DAY / JOULES_PER_KWH
         money = spent(self.bill, hours, (kwh, prompts_kwh))
         found = money.per_mtok(in_day, out_day) | footprint(self.bill, kwh, rack_kwh, out_day)
         found |= {"usd_per_day": money.total, "energy_usd_per_day": money.energy}
@@ -244,6 +260,10 @@ class _Result:
         about = {"units": "1", "long_name": "share of what the site can serve that is asked in an hour"}
         found = kept.assign(data).assign_coords(load=(("workload", "hour"), load, about), hour=np.arange(HOURS))
         attributes = self.ds.attrs | self.bill.attributes | {"pass": "site", "site_power_w": f"{power_w:g}"}
+        if self.bill.sheet is not None:
+            digests = [f"{name}={value}" for name, value in self.bill.sheet.digests.items()]
+            attributes["sheets"] = " ".join(sorted({*attributes["sheets"].split(), *digests}))
+        attributes |= {} if self.pue is None else {"pue_by_load": str(self.pue)}
         filled_by = describe("facility", basis, vintage)
         return found.assign_attrs(attributes | {"basis": "metered", "vintage": "", "filled_by": filled_by})
 

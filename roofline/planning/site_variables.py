@@ -35,6 +35,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "power_running": ("W", "power with every replica at work ({metered})"),
     "power_idle": ("W", "power with none at work ({metered})"),
     "rack_power_running": ("W", "power of the systems with every replica at work (rack, metered)"),
+    "rack_power_idle": ("W", "power of the systems with none at work (rack, metered)"),
 }
 """Float variables: (units, long_name)."""
 

@@ -59,6 +59,7 @@ TEXTS = {
     "prefill_deployment": "deployment of the prefill pool",
     "ffn_system": "system of the feed-forwards, where they are apart",
     "ffn_deployment": "deployment of the feed-forwards, where they are apart",
+    "rack_limited": "replicas that the power of their system (power.max_w) leaves idle beside others",
     "nearest_miss": "the limit that the nearest candidate misses: ttft, tpot or latency",
 }
 """Text variables: long_name. Empty where there is none."""

@@ -176,7 +176,8 @@ def _best_of(
     labels = np.array([axes.label(recipe) for recipe in grid.recipes], dtype=object)
     found["recipe"] = np.where(runs, labels[winner // rows], "")
     unpowered = (result["limit"] == int(Limit.NONE)).any(axis=0)
-    reason = np.where(unpowered, int(Limit.POWER), nearest_reason(result["limit"]))
+    known = not grid.systems[0].power_unknown
+    reason = np.where(unpowered, int(Limit.RACK if known else Limit.POWER), nearest_reason(result["limit"]))
     found["limit"] = np.where(runs, 0, reason).astype(np.int8)
     return found
 

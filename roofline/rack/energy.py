@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from roofline.errors import InputError
+from roofline.layout import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,7 +30,7 @@ BASES: tuple[str, ...] = get_args(Basis)
 JOULES_PER_MWH = 3.6e9
 _NEEDED = (
     *("power", "tokens_per_s_per_gpu", "accelerators", "system_accelerators", "tdp_w", "idle_w", "host_w", "max_w"),
-    *("psu_rated_w", "psu_load", "psu_efficiency", "pue", "vintage", "provisioned_w"),
+    *("psu_rated_w", "psu_load", "psu_efficiency", "pue", "fixed_overhead", "vintage", "provisioned_w"),
 )
 """What a roll-up reads of a Dataset."""
 NAMEPLATE = "nameplate"
@@ -58,6 +59,7 @@ class PowerFacts:
     psu_efficiency: tuple[float, ...]
     pue: float
     provisioned_w: Mapping[str, float] = field(default_factory=dict)  # facility W per accelerator, by vintage
+    fixed_overhead: float = 0.0  # of the building whatever the racks draw, over max_w
 
     @classmethod
     def of(cls, system: System) -> PowerFacts:
@@ -78,6 +80,7 @@ class PowerFacts:
             efficiency,
             system.facility.pue,
             power.provisioned_w_per_accelerator,
+            system.facility.fixed_overhead,
         )
 
     def placement(self, group: Ints) -> tuple[Ints, Ints]:
@@ -91,6 +94,39 @@ class PowerFacts:
         replicas = np.where(fits, self.accelerators // np.minimum(group, self.accelerators), 1)
         return systems, replicas
 
+    @property
+    def fixed_w(self) -> float:
+        """What the building takes for a system whatever it draws [W]; arrays broadcast."""
+        fixed: Any = np.where(np.asarray(self.fixed_overhead) > 0.0, self.fixed_overhead * np.asarray(self.max_w), 0.0)
+        return fixed if fixed.ndim else float(fixed)
+
+    def at_meter(self, rack: Floats, systems: Ints | float) -> Floats:
+        """Watts at the facility's meter of systems that draw `rack` together, section 11 of docs/equations.md."""
+        found: Floats = rack * (self.pue - self.fixed_overhead) + systems * self.fixed_w
+        return found
+
+    @property
+    def limited(self) -> bool:
+        """Whether accelerators of a system that all draw their TDP take it above what it may draw."""
+        everything, one = np.array(self.accelerators), np.array(1)
+        return bool(np.any(self.wall_watts("rack", self.tdp_w, everything, one) > self.max_w))  # type: ignore[arg-type]
+
+    def at_work(self, draw: Floats, group: Ints) -> Ints:
+        """Of the replicas placed together, those that may work at once within `max_w`: equation (6) of docs/site.md.
+
+        draw : of one of their accelerators [W]; arrays broadcast. 0 where one replica is too much.
+        """
+        systems, replicas = self.placement(group)
+        if not self.limited:
+            return replicas
+        working: Ints = replicas + np.zeros(np.shape(draw), dtype=np.int64)
+        while True:
+            over = self.wall_watts("rack", draw, working * group, systems) > systems * self.max_w
+            over &= working > 0
+            if not over.any():
+                return working
+            working = working - over
+
     def wall_watts(self, boundary: Boundary, draw: Floats, used: Ints, systems: Ints) -> Floats:
         """Metered watts at a boundary: `used` accelerators draw `draw` each, the others of the systems idle."""
         if boundary == "accelerator":
@@ -98,7 +134,7 @@ class PowerFacts:
         left = systems * self.accelerators - used
         direct = (used * draw + left * self.idle_w) / systems + self.host_w
         rack: Floats = systems * direct / np.interp(direct / self.psu_rated_w, self.psu_load, self.psu_efficiency)
-        return rack * self.pue if boundary == "facility" else rack
+        return self.at_meter(rack, systems) if boundary == "facility" else rack
 
     def reserved_watts(self, boundary: Boundary, vintage: str | None, used: Ints, systems: Ints) -> Floats:
         """Provisioned watts at a boundary: nameplate, or a vintage's all-in figure.
@@ -112,7 +148,9 @@ class PowerFacts:
             check_vintage(vintage, {"this system": self.provisioned_w})
             return systems * self.accelerators * self.provisioned_w[vintage]
         if boundary == "accelerator":
-            return used * self.tdp_w
+            share = np.asarray(self.max_w) / self.accelerators  # never more than what their system is given, if known
+            part: Floats = np.where(np.asarray(self.tdp_w) > share, share, self.tdp_w)
+            return used * part
         rack: Floats = systems * self.max_w
         return rack * self.pue if boundary == "facility" else rack
 
@@ -121,17 +159,30 @@ class PowerFacts:
     ) -> Placed:
         """Watts around replicas of `group` accelerators that draw `draw` [W] each; arrays broadcast.
 
+        Of the replicas that there is room for as many work as their systems may draw for (`at_work`); NaN where none.
         A draw of NaN, of a cell that cannot run, gives NaN; but where no draw is known because the TDP is undisclosed,
         what is provisioned does not depend on it.
         """
-        systems, replicas = self.placement(group)
-        used = replicas * group
+        systems, _ = self.placement(group)
+        working = self.at_work(draw, group)
+        used, trips = np.maximum(working, 1) * group, np.where(working > 0, 0.0, np.nan)
         if basis == "provisioned":
             runs = np.zeros_like(draw) if np.isnan(self.tdp_w) else 0.0 * draw
-            reserved = self.reserved_watts(boundary, vintage, used, systems) + runs
+            reserved = self.reserved_watts(boundary, vintage, used, systems) + runs + trips
             return Placed(used, reserved, reserved)
-        idle = self.wall_watts(boundary, self.idle_w + 0.0 * draw, used, systems)
-        return Placed(used, self.wall_watts(boundary, draw, used, systems), idle)
+        idle = self.wall_watts(boundary, self.idle_w + 0.0 * draw, used, systems) + trips
+        return Placed(used, self.wall_watts(boundary, draw, used, systems) + trips, idle)
+
+    def rack_limited(self, name: str, draw: float, group: int) -> str:
+        """What the power of a system leaves idle beside replicas that draw so much, in words; empty where nothing."""
+        size = np.array(group)
+        systems, room = (int(count) for count in self.placement(size))
+        working = int(self.at_work(np.array(draw), size))
+        if working == room:
+            return ""
+        full = float(self.wall_watts("rack", np.array(draw), room * size, np.array(systems))) / systems
+        what = f"{working} of {room} replicas in {name}" if room > 1 or systems == 1 else f"none in {systems} {name}"
+        return f"{what}: all would draw {full / 1e3:.1f} kW, above its {self.max_w / 1e3:.1f} kW"
 
 
 def joules_per_token(placed: Placed, tokens_per_s_per_gpu: Floats, duty: float) -> Floats:
@@ -177,12 +228,14 @@ def rollup(
     """The Dataset of `decode` or `prefill` with energy at a boundary.
 
     boundary : `accelerator`; `rack` adds hosts, switches, idle accelerators of the same system and power supplies;
-        `facility` multiplies by PUE.
+        `facility` adds what the building takes, by its PUE.
     basis : `metered` (modelled draw) or `provisioned` (the power that has to be reserved: nameplate, or an all-in
         figure per accelerator of a `vintage`, which includes the facility).
     duty : share of time that the replica is busy; the rest it idles and is charged.
 
-    Watts that a sheet leaves out as undisclosed (the coordinate `power_unknown` says which) make what needs them NaN.
+    Of the replicas that a system has room for, as many work as keep it within its `power.max_w`; where that is none,
+    energy is NaN and `limit` says so. Watts that a sheet leaves out as undisclosed (the coordinate `power_unknown` says
+    which) make what needs them NaN.
 
     Adds power_at_boundary [W per accelerator of a replica], joules_per_token_at_boundary [J] and tokens_per_mwh
     [tokens/MWh], of the token basis of `ds`. tokens/MWh * J/token = 3.6e9.
@@ -198,11 +251,12 @@ def rollup(
     ones = [ds.isel(system=i) for i in range(ds.sizes["system"])] if several else [ds]
     facts = {str(one["system"].item()): _facts(one) for one in ones}
     check_vintage(vintage, {name: fact.provisioned_w for name, fact in facts.items()})
-    watts, energies = [], []
+    watts, energies, trips = [], [], []
     for one, fact in zip(ones, facts.values(), strict=True):
         draw = one["power"].values
         group = one["accelerators"].broadcast_like(one["power"]).transpose(*one["power"].dims)
         placed = fact.placed(draw, group.values, boundary, basis, vintage)
+        trips.append(fact.at_work(draw, group.values) == 0)
         energies.append(joules_per_token(placed, one["tokens_per_s_per_gpu"].values, duty))
         mean = (duty * placed.busy_w + (1.0 - duty) * placed.idle_w) / placed.used
         watts.append(np.where(np.isnan(one["tokens_per_s_per_gpu"].values), np.nan, mean))
@@ -218,6 +272,10 @@ def rollup(
         name: (dims, value, {"units": units, "long_name": long_name})
         for (name, (units, long_name)), value in zip(about.items(), values, strict=True)
     }
+    if np.any(trips) and "limit" in ds:
+        tripped = np.stack(trips, axis=dims.index("system")) if several else trips[0]
+        limit = ds["limit"]
+        added["limit"] = (dims, np.where(tripped, limit.dtype.type(Limit.RACK), limit.values), dict(limit.attrs))
     attributes = {"boundary": boundary, "basis": basis, "duty": str(duty), "vintage": vintage or ""}
     return ds.assign(added).assign_attrs(attributes)
 
@@ -242,5 +300,6 @@ def _facts(one: xr.Dataset) -> PowerFacts:
         psu_load=curve("psu_load"),
         psu_efficiency=curve("psu_efficiency"),
         pue=number("pue"),
+        fixed_overhead=number("fixed_overhead"),
         provisioned_w={name: watts for name, watts in by_vintage if not np.isnan(watts)},
     )

@@ -20,6 +20,7 @@ from roofline.serving.service import number
 
 if TYPE_CHECKING:
     from roofline.rack.energy import Basis, Boundary
+    from roofline.rack.hall import Pue
 
 _POWER = re.compile(r"([0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*(w|kw|mw|gw)", re.IGNORECASE)
 _WATTS = {"w": 1.0, "kw": 1e3, "mw": 1e6, "gw": 1e9}
@@ -55,7 +56,7 @@ def watts_of(power: Any) -> float:
     """Power of a site [W]: a number of watts, or `1MW`, `250 kW`. Raises InputError for anything else, and for 0."""
     if isinstance(power, str):
         match = _POWER.fullmatch(power.strip())
-        if match is None or float(match[1]) == 0.0:
+        if match is None or not 0.0 < float(match[1]) * _WATTS[match[2].lower()] < math.inf:
             raise InputError(f"power {power!r}: write a power above 0 with its unit, as 1MW, 250kW or 1.2GW")
         return float(match[1]) * _WATTS[match[2].lower()]
     return number("power", power, above=0.0)
@@ -111,8 +112,7 @@ class Part:
                 f"{self.system}: power.max_w = {self.facts.max_w:g} W is below the {idle / self.systems:.0f} W that it "
                 "draws idle; raise it, or lower its idle and host watts"
             )
-        over = (n for n in range(self.room, 0, -1) if not self.watts("rack", n) > allowed)  # unknown watts: no limit
-        return next(over, 0)
+        return int(self.facts.at_work(np.array(self.draw_w), np.array(self.group)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Filled:
 
     units : of the plan, in rates of requests; whole where a unit is one replica.   taken_w : power that its systems are
     counted with.   limit, reason : why nothing is served, in words.   rack_limited : what the power of a rack leaves
-    idle, in words; empty where nothing.
+    idle, in words; empty where nothing.   pue : of the hall by load, in place of that of each system's own facility.
     """
 
     units: float = 0.0
@@ -175,18 +175,34 @@ class Filled:
     limit: SiteLimit = SiteLimit.NONE
     reason: str = ""
     rack_limited: str = ""
+    pue: Pue | None = None
 
-    def at(self, load: float, boundary: Boundary) -> float:
-        """Mean metered watts where it serves a share of all it can."""
-        return sum(one.at(load, boundary) for one in self.placed)
+    def at(self, load: float, boundary: Boundary, one: Placed | None = None) -> float:
+        """Metered watts of all of it, or of one of `placed`, where the site serves a share of all it can: (8), (8a)."""
+        if boundary != "facility" or self.pue is None:
+            return sum(each.at(load, boundary) for each in (self.placed if one is None else (one,)))
+        return self.at(load, "rack", one) * self.pue.at(self.at(load, "rack") / self.at(1.0, "rack"))
+
+    def mean(self, loads: Sequence[float], boundary: Boundary, one: Placed | None = None) -> float:
+        """Mean of `at` over hours of these loads."""
+        if self.pue is None or boundary != "facility":  # linear in the load
+            return self.at(math.fsum(loads) / len(loads), boundary, one)
+        return math.fsum(self.at(load, boundary, one) for load in loads) / len(loads)
 
 
-def fill(parts: Sequence[Part], power_w: float, basis: Basis = "metered", vintage: str | None = None) -> Filled:
+def fill(
+    parts: Sequence[Part],
+    power_w: float,
+    basis: Basis = "metered",
+    vintage: str | None = None,
+    pue: Pue | None = None,
+) -> Filled:
     """The most units whose systems a site can power: equation (7).
 
     parts : of one unit, each on systems of its own, which are filled with it.   power_w : at the facility's meter.
     basis : `metered` counts a system with what it draws full and at work, `provisioned` with what is set aside for it:
-        its maximum times PUE, or the all-in watts of a `vintage`.
+        its maximum times PUE, or the all-in watts of a `vintage`, and what it draws where that is more.
+    pue : of the hall by load; the systems of the parts are of a facility with what it is at full load.
 
     Pools keep at least the ratio that the plan matched them in; what whole systems hold beyond it idles.
     Raises InputError where a system may draw less than it takes idle, and for a vintage that a system does not have.
@@ -197,16 +213,17 @@ def fill(parts: Sequence[Part], power_w: float, basis: Basis = "metered", vintag
             system_w = part.watts("rack", 1) / part.systems
             reason = f"one replica takes {part.system} to {_kw(system_w)}, above its {_kw(part.facts.max_w)}"
             return Filled(limit=SiteLimit.RACK_POWER, reason=reason)
-    if basis == "provisioned":
-        each = [part.reserved(vintage) for part in parts]
-    else:
-        each = [part.watts("facility", allowed) for part, allowed in zip(parts, most, strict=True)]
+    each = [part.watts("facility", allowed) for part, allowed in zip(parts, most, strict=True)]
+    if basis == "provisioned":  # what is set aside, but never less than what is drawn: the meter would trip
+        reserved = [part.reserved(vintage) for part in parts]
+        each = [watts if math.isnan(drawn) else max(watts, drawn) for watts, drawn in zip(reserved, each, strict=True)]
     if any(math.isnan(watts) for watts in each):
         names = ", ".join(part.system for part, watts in zip(parts, each, strict=True) if math.isnan(watts))
         return Filled(limit=SiteLimit.UNDISCLOSED, reason=f"{basis} watts of {names} are undisclosed")
     if sum(each) > power_w:
         needs = " and ".join(f"{part.systems} {part.system} ({part.role})" for part in parts)
         reason = f"the least is {needs}: {_kw(sum(each))} at the facility, of {_kw(power_w)}"
+        reason += "; mode aggregated has no pools" if len(parts) > 1 else ""
         return Filled(limit=SiteLimit.SITE_POWER, reason=reason)
     units_each = [allowed / part.replicas for part, allowed in zip(parts, most, strict=True)]
     counts = _counts(units_each, each, power_w)
@@ -216,7 +233,8 @@ def fill(parts: Sequence[Part], power_w: float, basis: Basis = "metered", vintag
         for part, allowed, count, held in zip(parts, most, counts, units_each, strict=True)
     )
     taken = sum(count * watts for count, watts in zip(counts, each, strict=True))
-    return Filled(units, placed, taken, rack_limited="; ".join(said for one in placed if (said := _limited(one))))
+    limited = "; ".join(said for one in placed if (said := _limited(one)))
+    return Filled(units, placed, taken, rack_limited=limited, pue=pue)
 
 
 def _counts(units_each: Sequence[float], watts_each: Sequence[float], power_w: float) -> list[int]:
@@ -242,12 +260,7 @@ def _counts(units_each: Sequence[float], watts_each: Sequence[float], power_w: f
 
 def _limited(one: Placed) -> str:
     """What the power of a rack leaves idle, in words."""
-    part = one.part
-    if one.per_group == part.room:
-        return ""
-    what = f"{one.per_group} of {part.room} replicas in {part.system}"
-    full = part.watts("rack", part.room) / part.systems
-    return f"{what}: all would draw {_kw(full)}, above its {_kw(part.facts.max_w)}"
+    return one.part.facts.rack_limited(one.part.system, one.part.draw_w, one.part.group)
 
 
 def _kw(watts: float) -> str:

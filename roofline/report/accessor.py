@@ -1,4 +1,4 @@
-"""`ds.roofline`: what a Dataset of `decode`, `prefill`, `heatmap` or `plan` can be asked, without naming a module."""
+"""`ds.roofline`: what a result can be asked, without naming a module."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class RooflineAccessor:
         limit = self._variable("limit")
         words = np.full(limit.shape, "", dtype=object)
         if "nearest_miss" in self._ds:
-            for at in zip(*np.nonzero(self._ds["nearest_miss"].values != ""), strict=True):
+            for at in map(tuple, np.argwhere(self._ds["nearest_miss"].values != "")):
                 nearest = str(self._ds["nearest_miss"].values[at]), float(self._ds["nearest_factor"].values[at])
                 words[at] = missed(*nearest)
         for code in np.unique(limit.values):
@@ -195,11 +195,28 @@ class RooflineAccessor:
 
         return by_hour(self._ds)
 
-    def save(self, path: str | Path) -> Path:
-        """Write it as a table (.csv, .parquet) that stands alone or as arrays (.nc, .zarr)."""
-        from roofline.report.files import save
+    def picture(self, out: str | Path | None = None, **options: Any) -> Figure:
+        """The picture that the command line draws of such a result; also written to `out`.
 
-        return save(self._ds, path)
+        Of `decode` and `prefill` their curves, of `feasibility` its map, of `pareto` the frontier, of `site` a bar a
+        system, of `compare` the waterfall and the curve, of `power_cap` the curve, of `sensitivity` the tornado, of
+        `uncertainty` the intervals.   options : of that picture.
+        Raises InputError for another Dataset, and as the picture does.
+        """
+        from roofline.report.files import save_figure
+        from roofline.report.pictures import picture
+
+        figure = picture(self._ds, **options)
+        if out is not None:
+            save_figure(figure, out)
+        return figure
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a table (.csv, .parquet) that stands alone, as arrays (.nc, .zarr) or as its picture."""
+        from roofline.report.files import save
+        from roofline.report.pictures import picture
+
+        return save(self._ds, path, draw=picture)
 
     def _variable(self, name: str) -> xr.DataArray:
         if name not in self._ds.data_vars:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roofline.errors import InputError
-from roofline.insight.claim_words import NAMES, figure, sentences
+from roofline.insight.claim_words import NAMES, figure, priced, sentences
 from roofline.rack.energy import JOULES_PER_MWH
 from roofline.report.plots import COLOURS, INK, QUIET, STYLE, basis_line, marks, put_ticks
 from roofline.report.plots import figure as canvas_of
 from roofline.report.tables import compact
+from roofline.report.waterfall import fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,9 @@ BANDS = {
     "below_working": ("#f6d5c3", "...."),
 }
 """Colour and hatch of each verdict: light, told apart without colour by hatch and by words."""
+
+SHORT_ARROW = 0.2
+"""Share of the axis below which the words of a slip do not fit above its arrow."""
 
 HEIGHTS = {"ideal_bound": 0.62, "best_plan": 0.46, "one_at_a_time": 0.30, "worst_working": 0.14}
 """Where the words of each point stand, so that neighbours do not cover each other."""
@@ -65,7 +69,9 @@ def claim_picture(found: ClaimCheck) -> Figure:
         attrs = found.attrs
         limits = "" if attrs["slo"] == "none" else f", {attrs['slo']}"
         what = f"{attrs['model']} on {attrs['system']}, workload {attrs['workload']}{limits}"
-        canvas.text(0.012, 0.925, f"{what}  ·  {basis_line(attrs)}", fontsize=11, color=QUIET, va="top")
+        if "usd_per_gpu_hour" in attrs:
+            fitted(canvas, (0.012, 0.893), priced(attrs), 0.976, fontsize=11, color=QUIET)
+        fitted(canvas, (0.012, 0.925), f"{what}  ·  {basis_line(attrs)}", 0.976, fontsize=11, color=QUIET)
         canvas.text(0.05, 0.215, "\n".join(_wrapped(sentences(found)[1:])), fontsize=11, va="top", linespacing=1.45)
     return canvas
 
@@ -108,7 +114,9 @@ def _point(ax: Axes, found: ClaimCheck, name: str, place: float, colour: str, lo
     ax.plot([place, place], [0.0, 0.8], color=colour, linewidth=1.8)
     right = np.log(place / low) > 0.62 * np.log(high / low)
     said = NAMES[name].removeprefix("the ")
-    words = f"{said}: {figure(place)}\n{rung.what.removeprefix(said + ', ')}"
+    unit = "" if found.claim.kind == "energy" or found.claim.reference else found.claim.unit.text
+    own = f" J, {figure(rung.value)} {unit}" if unit and math.isfinite(found.joules_per_token) else ""
+    words = f"{said}: {figure(place)}{own}\n{rung.what.removeprefix(said + ', ')}"
     ax.annotate(
         words, (place, HEIGHTS[name]), xytext=(-6 if right else 6, 0), textcoords="offset points",
         ha="right" if right else "left", va="center", fontsize=9.0, linespacing=1.3,
@@ -135,10 +143,14 @@ def _claim(ax: Axes, found: ClaimCheck, here: float, moved: float | None, low: f
         "", (moved, 0.88), xytext=(here, 0.88),
         arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.0, "shrinkA": 9, "shrinkB": 8},
     )  # fmt: skip
-    ax.text(
-        float(np.sqrt(moved * here)), 0.9, f"without a factor of {figure(slip.factor)}: {figure(moved)}",
-        ha="center", va="bottom", fontsize=10,
-    )  # fmt: skip
+    said, left = f"without a factor of {figure(slip.factor)}: {figure(moved)}", moved < here
+    if abs(np.log(moved / here)) > SHORT_ARROW * np.log(high / low):
+        ax.text(float(np.sqrt(moved * here)), 0.9, said, ha="center", va="bottom", fontsize=10)
+    else:  # beside it, away from the words of the claim
+        ax.annotate(
+            said, (moved, 0.88), xytext=(-10 if left else 10, 0), textcoords="offset points",
+            ha="right" if left else "left", va="center", fontsize=10,
+        )  # fmt: skip
 
 
 def _axes(ax: Axes, found: ClaimCheck, energetic: bool, low: float, high: float) -> None:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+EDGE = 0.12
+"""Of the width of a panel: what words there take."""
+LIMIT = "#cf222e"
 LABELS = {"held": "the plan without a cap, held", "replanned": "chosen again at each cap"}
 
 
 def cap_curve(ds: xr.Dataset) -> Figure:
-    """Two panels over the cap: tokens/MWh, and TPOT with its limit; clocks of both phases as thin lines below.
+    """Two panels over the cap: tokens/MWh, and TPOT with its limit where that is near; below, clocks of both phases.
 
     ds : `roofline.insight.power_cap`.   Solid where the SLO is met, dotted where it is missed; where nothing runs is
     shaded. Raises InputError for another Dataset and where no cap can be met.
@@ -49,15 +52,13 @@ def cap_curve(ds: xr.Dataset) -> Figure:
             for phase, style in (("decode", "-"), ("prompt", "--")):
                 said = {"decode": "decode step", "prompt": "step with prompts"}[phase] if number == 0 else None
                 clocks.plot(
-                    one["cap"], one[f"{phase}_clock"], style, color=colour, linewidth=1.4, alpha=0.9, label=said
-                )
+                    one["cap"], one[f"{phase}_clock"], style, color=colour, linewidth=1.4, alpha=0.9, label=said,
+                    marker="o" if ds.sizes["cap"] == 1 else "",
+                )  # fmt: skip
         energy.axhline(float(ds[f"uncapped_{lead}"]) / _scale(lead), color=INK, linewidth=0.8, linestyle=(0, (6, 4)))
         times.axhline(1e3 * float(ds["uncapped_tpot"]), color=INK, linewidth=0.8, linestyle=(0, (6, 4)))
-        top = max(float(ds["cap"].max()), 1.0)
-        energy.annotate(
-            "no cap", (top, float(ds[f"uncapped_{lead}"]) / _scale(lead)), xytext=(-2, 3), fontsize=9, ha="right",
-            textcoords="offset points", color=INK,
-        )  # fmt: skip
+        _at_right(energy, float(ds[f"uncapped_{lead}"]) / _scale(lead), "no cap")
+        _limit(times, ds)
         for ax in (energy, times, clocks):
             _dress(ax, ds)
         unit = "tokens/MWh [billions]" if lead == "tokens_per_mwh" else "output tokens/s per GPU"
@@ -66,11 +67,7 @@ def cap_curve(ds: xr.Dataset) -> Figure:
         clocks.set_ylabel("clock / rated", fontsize=10.5)
         clocks.set_ylim(0.0, 1.12)
         clocks.set_xlabel("cap on every accelerator [W]", fontsize=11)
-        handles = [*energy.get_lines()]
-        energy.legend(
-            handles=[line for line in handles if not line.get_label().startswith("_")], frameon=False, fontsize=10,
-            loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=4,
-        )  # fmt: skip
+        energy.legend(frameon=False, fontsize=10, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=5)
         clocks.legend(frameon=False, fontsize=9.5, loc="lower right", ncols=2)
         _words(canvas, ds)
         return canvas
@@ -99,30 +96,60 @@ def _mark(ax: Axes, one: xr.Dataset, values: Floats, colour: str, name: str, abo
     if not np.isfinite(best):
         return
     at = int(np.flatnonzero(one["cap"].values == best)[0])
-    ax.plot(best, values[at], "D", color=colour, markersize=8, markeredgecolor="white", markeredgewidth=1.2, zorder=6)
+    ax.plot(
+        best, values[at], "D", color=colour, markersize=8, markeredgecolor="white", markeredgewidth=1.2, zorder=6,
+        clip_on=False,
+    )  # fmt: skip
     change = 100.0 * (float(one[f"best_{name}_ratio"]) - 1.0)
     said = f"{best:g} W: {compact(float(values[at]), 3)} ({change:+.1f} %)"
+    low, high = _span(one)
+    along = (best - low) / (high - low)
+    side = "left" if along < EDGE else "right" if along > 1.0 - EDGE else "center" if above else "left"
+    aside = {"left": 7, "center": 0, "right": -7}[side]
     ax.annotate(
-        said, (best, values[at]), xytext=(0, 9) if above else (7, -8), textcoords="offset points", fontsize=10,
-        ha="center" if above else "left",
-        va="bottom" if above else "top",
-        fontweight="bold", color=colour, zorder=7,
+        said, (best, values[at]), xytext=(aside, 9 if above else -8), textcoords="offset points", fontsize=10,
+        ha=side, va="bottom" if above else "top", fontweight="bold", color=colour, zorder=7,
     )  # fmt: skip
 
 
+def _at_right(ax: Axes, value: float, said: str) -> None:
+    """Words above a line across the panel, at its right end."""
+    ax.annotate(
+        said, (1.0, value), xycoords=ax.get_yaxis_transform(), xytext=(-2, 3), fontsize=9, ha="right",
+        textcoords="offset points", color=INK,
+    )  # fmt: skip
+
+
+def _limit(ax: Axes, ds: xr.Dataset) -> None:
+    """The limit on TPOT, where it is no more than half above all that is drawn."""
+    if "tpot_limit_s" in ds.attrs and 1e3 * float(ds.attrs["tpot_limit_s"]) <= 1.5 * ax.get_ylim()[1]:
+        limit_ms = 1e3 * float(ds.attrs["tpot_limit_s"])
+        ax.axhline(limit_ms, color=LIMIT, linewidth=1.0)
+        _at_right(ax, limit_ms, f"limit {limit_ms:.4g} ms")
+
+
+def _span(ds: xr.Dataset) -> tuple[float, float]:
+    """Ends of the axis of caps [W]; a cap by itself stands in the middle."""
+    low, high = float(ds["cap"].min()), float(ds["cap"].max())
+    return (low, high) if high > low else (0.95 * low, 1.05 * low)
+
+
 def _dress(ax: Axes, ds: xr.Dataset) -> None:
-    caps = ds["cap"].values
-    least = float(ds["least_cap"].min())
-    ax.set_xlim(float(caps.min()), max(float(caps.max()), float(caps.min()) + 1.0))
-    if least > caps.min():
-        ax.axvspan(float(caps.min()), min(least, float(caps.max())), color="#e8eaed", linewidth=0.0, zorder=0)
+    left, right = _span(ds)
+    least = min(float(ds["least_cap"].min()), right)
+    ax.set_xlim(left, right)
+    if least > left and ds.sizes["cap"] > 1:
+        zone = ax.axvspan(left, least, color="#e8eaed", linewidth=0.0, zorder=0)
         if ax.get_subplotspec().is_first_row():  # type: ignore[union-attr]  # made by subplots, it has one
-            ax.text(
-                0.5 * (float(caps.min()) + least), 0.78, "below the draw\nat the least clock", fontsize=9.5,
-                color=QUIET, transform=ax.get_xaxis_transform(), ha="center", va="center",
-            )  # fmt: skip
+            if least - left > EDGE * (right - left):
+                ax.text(
+                    0.5 * (left + least), 0.78, "below the draw\nat the least clock", fontsize=9.5,
+                    color=QUIET, transform=ax.get_xaxis_transform(), ha="center", va="center",
+                )  # fmt: skip
+            else:
+                zone.set_label("below the draw at the least clock")
     low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+    ax.set_ylim(low - 0.12 * (high - low), high + 0.16 * (high - low))
     ax.grid(True, axis="both", color="#d0d7de", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Values = NDArray[Any]
 
 STAMPS = (
+    "model",
+    "system",
+    "label",
     *KEYS,
     "objective",
     "against",
@@ -32,6 +35,9 @@ STAMPS = (
     "capital",
     "clock",
     "measure",
+    "draws",
+    "seed",
+    "spread",
     "at_reported",
     "usd_per_kwh",
     "gco2e_per_kwh",
@@ -46,7 +52,7 @@ STAMPS = (
 """Attributes of a result that a table repeats in every row, so that a row copied elsewhere still says what it is."""
 
 
-FACTS = frozenset({"system_accelerators", "tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w", "pue"})
+FACTS = frozenset({"system_accelerators", "tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w", "pue", "fixed_overhead"})
 """Coordinates that a roll-up needs and a reader of a table finds in the sheets."""
 
 

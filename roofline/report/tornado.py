@@ -8,7 +8,7 @@ import numpy as np
 
 from roofline.errors import InputError, unknown_name
 from roofline.insight.parameters import short_name
-from roofline.insight.sensitivity import ranked
+from roofline.insight.sensitivity import bought, ranked, sentence
 from roofline.report.plots import COLOURS, INK, QUIET, STYLE, basis_line, figure, marks, put_ticks, tokens
 from roofline.report.tables import compact, number
 
@@ -27,10 +27,11 @@ MORE, LESS, SEARCHED = COLOURS[0], COLOURS[1], INK
 
 
 def tornado(ds: xr.Dataset, figure_name: str = "") -> Figure:
-    """Bars of how far a figure moves with each number that much more and less, the longest on top.
+    """Bars of how far a figure moves with each number that much more and less, the largest elasticity on top.
 
-    ds : `roofline.insight.sensitivity`.   A mark beside a bar is the same with everything chosen again, where that is
-    known. Raises InputError for a figure that it does not have, and where nothing moves it.
+    ds : `roofline.insight.sensitivity`.   In words above them what more of the strongest rate does. A mark beside a bar
+    is the same with everything chosen again, where that is known. Raises InputError for a figure that it does not have,
+    and where nothing moves it.
     """
     found = ranked(ds, figure_name, MOST_BARS)
     name, change = str(found.attrs["figure"]), float(ds.attrs["change"])
@@ -50,7 +51,7 @@ def tornado(ds: xr.Dataset, figure_name: str = "") -> Figure:
         _chosen_again(ax, ds, found, name, rows)
         ax.axvline(0.0, color=INK, linewidth=0.8, zorder=4)
         put_ticks(ax.yaxis, list(rows), [_said(path) for path in found["parameter"].values])
-        ax.set_ylim(-0.7, count - 0.3)
+        ax.set_ylim(min(-0.7, count - 8.3), count - 0.3)  # few bars stay slim, and clear of the legend
         _elasticities(ax, found["elasticity"].sel(figure=name).values, found["parameter_grade"].values, rows)
         ax.grid(True, axis="x", color="#d0d7de", linewidth=0.5)
         ax.spines[["top", "right", "left"]].set_visible(False)
@@ -59,6 +60,7 @@ def tornado(ds: xr.Dataset, figure_name: str = "") -> Figure:
         ax.legend(frameon=False, fontsize=10, loc="lower right")
         title = f"What moves {found['figure_meaning'].sel(figure=name).item()}"
         _words(canvas, ds, title, f"{100 * change:.3g} % more or as much less of each number")
+        canvas.text(0.012, 0.878, sentence(ds, bought(found), name), fontsize=12.5, color=INK, va="top")
         return canvas
 
 

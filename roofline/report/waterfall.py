@@ -99,7 +99,7 @@ def _factors(upper: Axes, lower: Axes, ds: xr.Dataset) -> None:
     lower.plot(at + 0.18, ds["last"].values, "D", color="white", markeredgecolor=INK, markersize=5, zorder=3)
     upper.axhline(1.0, color=INK, linewidth=0.8)
     lower.axhline(1.0, color=INK, linewidth=0.8)
-    _log(upper, total, "new over old, lever by lever", 1.45)
+    _log(upper, total, "new over old, lever by lever", 1.45, above=0.18)
     _log(lower, np.concatenate([factors, ds["alone"].values, ds["last"].values, [1.0]]), "factor", 1.15, above=0.25)
     put_ticks(lower.xaxis, [*map(float, range(1, last + 1))], [*(name.replace("_", "\n") for name in names), "all"])
     lower.set_xlim(0.4, last + 0.6)
@@ -124,7 +124,7 @@ def _legend(lower: Axes, upper: Axes, groups: Sequence[str]) -> None:
     known = [group for group in GROUP_COLOURS if group in groups]
     upper.legend(
         handles=[Patch(color=GROUP_COLOURS[group], label=group) for group in known],
-        frameon=False, fontsize=9, loc="upper left", ncols=3,
+        frameon=False, fontsize=9, loc="upper left", ncols=len(known), columnspacing=1.2,
     )  # fmt: skip
     marked = [
         Line2D([], [], marker="s", linestyle="none", color=QUIET, markersize=7, label="factor (Shapley)"),
@@ -151,8 +151,7 @@ def _ratios(ax: Axes, ds: xr.Dataset, measure: str) -> None:
         y = ds["baseline_ratio"].values[number + 1]
         if np.isfinite(y).any():
             dash = DASHES[1 + number % (len(DASHES) - 1)]
-            label = f"{WORDS[measure]}, old with {name}" if str(name)[:2] == "no" else f"{WORDS[measure]}, old: {name}"
-            ax.plot(x, y, dash, linewidth=1.2, color=COLOURS[3 + number], label=fill(label, 44))
+            ax.plot(x, y, dash, linewidth=1.2, color=COLOURS[3 + number], label=fill(f"old: {name}", 36))
             drawn.append(y)
     _log(ax, np.concatenate([*drawn, [1.0]]) if drawn else np.array([1.0, 10.0]), "new over old", 1.2, above=0.38)
     _reported(ax, ds)
@@ -172,6 +171,7 @@ def _levels(ax: Axes, ds: xr.Dataset, measure: str) -> None:
             x, values.sel(side=side).values, "-", marker=mark, markersize=3.5, linewidth=1.7, color=colour, label=name
         )
     _log(ax, values.values.ravel(), f"{WORDS[measure]} [{values.attrs['units']}]", 1.2)
+    ax.yaxis.label.set_fontsize(9)
     _reported(ax, ds)
     ax.set_xlabel(axis_title(ds["interactivity"]) + ", limit of TPOT its inverse", fontsize=10.5)
     ax.legend(frameon=False, fontsize=9, loc="lower left")
@@ -201,7 +201,7 @@ def _words(canvas: Figure, ds: xr.Dataset, measure: str) -> None:
     """Title, what was asked, and what the factors are of."""
     old, new = (str(name) for name in ds["system_name"].values)
     attrs = ds.attrs
-    canvas.text(0.012, 0.975, f"{new} over {old}: {WORDS[measure]}", fontsize=17, fontweight="bold", va="top")
+    fitted(canvas, (0.012, 0.975), f"{new} over {old}: {WORDS[measure]}", 0.976, fontsize=17, fontweight="bold")
     asked = [
         attrs["model"],
         f"ISL/OSL {attrs['workload']}",
@@ -212,23 +212,27 @@ def _words(canvas: Figure, ds: xr.Dataset, measure: str) -> None:
     reach = "across domains" if attrs["across_domains"] == "yes" else "within a domain"
     asked.append(f"replicas of up to {attrs['most_accelerators']} {reach}")
     line = basis_line({**attrs, "basis": " ".join(filter(None, [attrs["basis"], attrs["vintage"]]))})
-    _fitted(canvas, (0.012, 0.925), "  ·  ".join(asked), 0.976, fontsize=11, color=QUIET)
-    _fitted(canvas, (0.012, 0.893), line, 0.976, fontsize=11, color=QUIET)
+    if "tokens_per_usd" in ds:
+        whose = f" ({attrs['hardware_prices']})" if "hardware_prices" in attrs else ""
+        line += f"  ·  USD per accelerator-hour {attrs['usd_per_hour']}{whose}"
+    fitted(canvas, (0.012, 0.925), "  ·  ".join(asked), 0.976, fontsize=11, color=QUIET)
+    fitted(canvas, (0.012, 0.893), line, 0.976, fontsize=11, color=QUIET)
     if "factor" in ds and attrs["ratio"]:
         said = (
-            f"{float(attrs['ratio']):.4g}x at {attrs['at_reported']} tokens/s of a user, {attrs['mixtures']} mixtures"
+            f"{float(attrs['ratio']):.4g}x at {attrs['at_reported']} tokens/s of a user, {attrs['mixtures']} "
+            f"mixture{'' if attrs['mixtures'] == '1' else 's'}"
         )
         if attrs["at_reported"] != attrs["at"]:
             said += f" (not all of them reach {attrs['at']})"
-        _fitted(canvas, (0.065, 0.835), said, 0.5, fontsize=12, fontweight="bold")
+        fitted(canvas, (0.065, 0.835), said, 0.5, fontsize=12, fontweight="bold")
     left = 0.6 if "factor" in ds else 0.065
-    _fitted(canvas, (left, 0.835), "Over interactivity", 0.35, fontsize=12, fontweight="bold")
+    fitted(canvas, (left, 0.835), "Over interactivity", 0.35, fontsize=12, fontweight="bold")
     if attrs.get("undefined"):
         words = fill(f"Undefined at {attrs['at']}: {attrs['undefined']}", 190)
         canvas.text(0.012, 0.012, words, fontsize=8.5, color=QUIET)
 
 
-def _fitted(canvas: Figure, at: tuple[float, float], words: str, share: float, *, fontsize: float, **how: Any) -> None:
+def fitted(canvas: Figure, at: tuple[float, float], words: str, share: float, *, fontsize: float, **how: Any) -> None:
     """A line of text, smaller where it would be longer than a share of the slide's width."""
     text = canvas.text(*at, words, va="top", fontsize=fontsize, **how)
     while text.get_window_extent().width > share * canvas.bbox.width and fontsize > 6.0:  # glyphs grow in whole pixels

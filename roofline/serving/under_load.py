@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DIMS = ("model", "system", "recipe", "deployment")
 
-_MEANS = {
+MEANS = {
     "ttft": ("s", "mean time to first token (TTFT)"),
     "tpot": ("s", "mean time per output token of a request (TPOT)"),
     "request_latency": ("s", "mean time of a request of mean length"),
@@ -40,6 +40,8 @@ _MEANS = {
     "power": ("W", "mean draw of one accelerator"),
     "joules_per_token": ("J", "energy per output token, prompts included, accelerators only"),
 }
+"""Figure of a load -> (units, meaning)."""
+
 _SPREAD = {
     "ttft_p50": ("s", "median time to first token"),
     "ttft_p99": ("s", "time to first token that 99 % of requests stay below"),
@@ -100,7 +102,7 @@ def serve(
     sheet, size = Stack.load(stack), axes.count("chunk", chunk)
     most = None if slots is None else axes.count("slots", slots)
     grid = Grid(models, systems, recipes, axes.deployments(tp, pp, dp, ep, moe_tp, deployments), "kernel")
-    about = _MEANS | ({} if rate is None else _SPREAD)
+    about = MEANS | ({} if rate is None else _SPREAD)
     shape = (*grid.shape, loads.size)
     values = {key: np.full(shape, np.nan) for key in about}
     limit, reason = np.zeros(shape, dtype=np.int8), np.full(shape, "", dtype=object)
@@ -113,7 +115,7 @@ def serve(
             limit[at] = replica
             continue
         for n, load in enumerate(loads):
-            found, why = _figures(replica, requests, load, None if rate is None else cv, groups[at[3]])
+            found, why = figures(replica, requests, load, None if rate is None else cv, groups[at[3]])
             reason[(*at, n)] = why
             for key, value in found.items():
                 values[key][(*at, n)] = value
@@ -157,7 +159,7 @@ def _loads(concurrency: axes.Counts | None, rate: float | Sequence[float] | None
     return np.array([number(f"rate[{i}]", value, above=0.0) for i, value in enumerate(listed)]), "rate"
 
 
-def _figures(
+def figures(
     replica: Deployed, requests: Requests, load: float, cv: float | None, accelerators: int
 ) -> tuple[dict[str, float], str]:
     """Figures of a replica under one load, and why they are to be doubted. cv None: a closed loop.

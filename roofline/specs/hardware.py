@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
@@ -180,6 +181,15 @@ class Psu(Record):
             raise ValueError("load must rise from point to point")
         return self
 
+    def efficiency_at(self, direct_w: float) -> float:
+        """Efficiency where they deliver so much [W]: linear between points, flat beyond."""
+        load = direct_w / self.rated_w
+        i = bisect_right(self.load, load)
+        if i == 0 or i == len(self.load):
+            return self.efficiency[min(i, len(self.load) - 1)]
+        share = (load - self.load[i - 1]) / (self.load[i] - self.load[i - 1])
+        return self.efficiency[i - 1] + share * (self.efficiency[i] - self.efficiency[i - 1])
+
 
 class SystemPower(MayBeUndisclosed):
     """What a system draws beside its accelerators; what is undisclosed is left out, and what needs it is NaN."""
@@ -223,7 +233,20 @@ class Facility(Sheet):
     kind_of_sheet: ClassVar[str] = "facility"
 
     cooling: Literal["air", "liquid"]
-    pue: Annotated[q.Pue, Field(description="total power over IT power")]
+    pue: Annotated[q.Pue, Field(description="total power over IT power, of racks that draw all they are rated for")]
+    fixed_overhead: Annotated[
+        q.ShareOrNone,
+        Field(
+            description="of that, what the building takes whatever the racks draw (idle losses of UPS, pumps, fans), "
+            "over the racks' rated power; 0: a constant PUE"
+        ),
+    ] = 0.0
+
+    @model_validator(mode="after")
+    def _fixed(self) -> Self:
+        if self.fixed_overhead > self.pue - 1.0 + 1e-12:
+            raise ValueError(f"fixed_overhead = {self.fixed_overhead:g}: at most pue - 1 = {self.pue - 1.0:.4g}")
+        return self
 
 
 class System(Sheet):
@@ -240,6 +263,21 @@ class System(Sheet):
     power: SystemPower
     cooling: Literal["air", "liquid"]
     facility: Annotated[Facility, _reference("facility")]
+
+    @model_validator(mode="after")
+    def _above_idle(self) -> Self:
+        """A system may draw at least what it takes idle: else nothing that is counted of it means anything."""
+        idle_w, most_w, host_w = self.accelerator.power.idle_w, self.power.max_w, self.power.host_w
+        if idle_w is None or most_w is None or math.isnan(host_w):
+            return self
+        direct = self.accelerators * idle_w + host_w
+        wall_w = direct if self.power.psu is None else direct / self.power.psu.efficiency_at(direct)
+        if wall_w > most_w:
+            raise ValueError(
+                f"power.max_w = {most_w:g} W is below the {wall_w:.0f} W that the system draws idle; raise it, or "
+                "lower its idle and host watts"
+            )
+        return self
 
     @classmethod
     def load(cls, source: SheetInput | Self | Accelerator, *, folders: Folders = None) -> Self:

@@ -124,6 +124,7 @@ HostWatts = Annotated[float, Quantity("W", 0.0, 1e9, (("kW", 1e3),), (30.0, 1e7)
 Seconds = Annotated[float, Quantity("s", 0.0, 1e-2, (("microseconds", 1e-6), ("milliseconds", 1e-3)), (1e-9, 1e-3))]
 HostSeconds = Annotated[float, Quantity("s", 0.0, 10.0, (("microseconds", 1e-6), ("milliseconds", 1e-3)), (1e-7, 1.0))]
 Share = Annotated[float, Quantity("", 0.0, 1.0, (("a percentage", 1e-2),), (0.01, 1.0), open_low=True)]
+ShareOrNone = Annotated[float, Quantity("", 0.0, 1.0, (("a percentage", 1e-2),))]
 Pue = Annotated[float, Quantity("", 1.0, 10.0, remark="PUE is total over IT power, never below 1")]
 Coefficient = Annotated[float, Quantity("", 0.0, 1e3, open_low=True)]
 Skew = Annotated[float, Quantity("", 1.0, 1e3, remark="the fullest rank never holds less than its expectation")]

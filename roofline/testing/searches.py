@@ -158,6 +158,8 @@ def powers(draw: Draw, reserved: bool | None = None) -> Plain:
         "psu_load": load + load[-1:] * (PSU_POINTS - points),
         "psu_efficiency": efficiency + efficiency[-1:] * (PSU_POINTS - points),
         "pue": draw(st.sampled_from([1.0, 1.1, 1.5])),
+        "fixed_w": draw(st.sampled_from([0.0, 0.0, 500.0])),
+        "most_w": draw(st.one_of(st.just(np.inf), st.just(np.inf), st.floats(5e3, 5e4))),
         "boundary": draw(st.sampled_from([0, 1])),
         "reserved": int(draw(st.booleans()) if reserved is None else reserved),
         "reserved_part_w": draw(st.floats(0.0, 2000.0)),

@@ -42,6 +42,7 @@ def test_it_prints_the_curve_and_the_factors() -> None:
     said = run(*ASKED, *LEVERS, "--price", "1.3,1.41")
     assert "HGX H200 (new) over HGX H100 (old), llama-3.1-8b, ISL/OSL 512/128" in said
     assert "at 60 tokens/s of a user: factors that multiply to it" in said
+    assert "served by: what is best for tokens/MWh" in said
     for word in ("tokens/MWh", "tokens/USD", "silicon", "aggregated alone", "boundary facility", "metered"):
         assert word in said
 
@@ -140,7 +141,8 @@ compare: {old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128,
         (("compare", "dgx-h100", "dgx-h200"), "--model: missing"),
         ((*ASKED, "--isl", "1k,2k"), "--isl 1k,2k: give one length"),
         ((*ASKED, "--price", "1.3"), "--price 1.3: give USD per accelerator-hour of both"),
-        ((*ASKED, "--price", "1.3,-1"), "usd_per_hour = -1"),
+        ((*ASKED, "--price", "1.3,-1"), "--price 1.3,-1: give USD per accelerator-hour of both, above 0"),
+        ((*ASKED, "--price", "1.3,cheap"), "--price 1.3,cheap: give USD per accelerator-hour of both, above 0"),
         ((*ASKED, "--price", "1.3,1.4", "--tier", "neocloud"), "leave one of them out"),
         ((*ASKED, "--prices", "mine"), "no prices named 'mine'"),
         ((*ASKED, "--levers", "flops,silicon"), "name one of them"),
@@ -149,6 +151,7 @@ compare: {old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128,
         ((*ASKED, "--study", "gb300-over-hopper"), "OLD: the study says it"),
         (("compare", "--study", "rubin-lpx", "--price", "1,2"), "--price: the study says it"),
         (("compare", "--study", "no-such"), "no study named 'no-such'"),
+        (("compare", "dgx-h100", "ironwood-rack", *ASKED[3:], "--measure", "tokens_per_usd"), "usd_per_hour .--price."),
     ],
 )
 def test_bad_input_says_what_is_wrong(words: tuple[str, ...], said: str) -> None:

@@ -60,7 +60,7 @@ def test_the_table_and_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--caps", "0"), "--caps 0: 0 is below 1"),
+        (("--caps", "0"), "--caps 0: 0 is not above 0"),
         (("--caps", "700:300:25"), "runs backwards"),
         (("--clock", "slope"), "write NAME=NUMBER"),
         (("--clock", "slope=2"), "clock.slope = 2.0"),

@@ -178,14 +178,63 @@ def test_bad_input_is_one_message(name: str, words: tuple[str, ...], said: str) 
         (("sensitivity", *WHERE, "--change", "2"), "change = 2.0"),
         (("sensitivity", "llama-3.1-70b,llama-3.1-8b", "dgx-h100"), "one answer is held; give one model"),
         (("sensitivity", *WHERE, *DECODE, "--searched", "3"), "only a plan can be chosen again"),
-        (("uncertainty", *WHERE, "--draws", "0"), "draws = 0"),
+        (("uncertainty", *WHERE, "--draws", "0"), "draws: 0"),
+        (("uncertainty", *WHERE, "--widen", "-1"), "--widen = -1.0: give a factor"),
+        (("uncertainty", *WHERE, "--widen", "=2"), "no grade named ''"),
+        (("uncertainty", *WHERE, "--widen", "estimated=2,estimated=3"), "a grade is given twice"),
+        (("sensitivity", *WHERE, "--objective", "min_gpus"), "--objective min_gpus: for which load?"),
+        (("sensitivity", *WHERE, "--mode", "attention_ffn"), "--mode attention_ffn: it cannot be held"),
+        (("sensitivity", *WHERE, *DECODE, "--cv", "2"), "--cv: not of decode"),
+        (("sensitivity", *WHERE, *DECODE, "--prefill-system", "dgx-b200"), "--prefill-system: not of decode"),
+        (("sensitivity", *WHERE, "--of", "serve", "--tp", "8", "--rate", "1e6"), "unstable: 1e+06 requests/s"),
+        (("sensitivity", *WHERE, "--of", "serve", "--tp", "1", "--rate", "1"), "do not fit in memory"),
         (("uncertainty", *WHERE, "--widen", "twice"), "--widen twice: write a factor"),
         (("uncertainty", *WHERE, "--widen", "guessed=2"), "guessed"),
-        (("uncertainty", *WHERE, *DECODE, "--sobol", "100"), "samples = 100: give a power of two"),
+        (("uncertainty", *WHERE, *DECODE, "--sobol", "100"), "--sobol = 100: give a power of two"),
     ],
 )
 def test_more_bad_input(words: tuple[str, ...], said: str) -> None:
     assert said in refused(*words)
+
+
+def test_what_a_spread_is_of_is_said_and_chance_is_not() -> None:
+    words = ("uncertainty", *WHERE, *DECODE)
+    said = run(*words, "--draws", "4000")
+    assert "facility.pue (published, ±20% of what is above 1)" in said
+    document = UncertaintyDocument.model_validate_json(run(*words, "--draws", "4000", "--json"))
+    of = {one.parameter: one.spread_of for one in document.shares}
+    assert of["facility.pue"] == "what is above 1"
+    assert of["accelerator.power.tdp_w"] == "the number"
+    ds = sensitivity(*WHERE, "fp8", of="decode", tp=8, batch=64, context=4096)
+    moves = np.abs(ds["elasticity"].sel(figure="tokens_per_mwh").to_series())
+    few = UncertaintyDocument.model_validate_json(run(*words, "--draws", "60", "--json"))
+    assert few.shares
+    for one in (*document.shares, *few.shares):  # a number that moves nothing is never among what brings spread
+        assert moves[one.parameter] > 0.0, one
+    once = run(*words, "--draws", "1")
+    assert "1 draw, seed 0" in once
+    assert "what the spread of" not in once
+
+
+def test_options_of_the_public_functions_are_taken() -> None:
+    """Each reaches the library: what is found is what it finds with the same keywords."""
+    plan = ("--tpot", "30ms", "--mode", "disaggregated", "--prefill-system", "dgx-h200", "--objective", "min_gpus")
+    got = SensitivityDocument.model_validate_json(run("sensitivity", *WHERE, *plan, "--rate", "20", "--json"))
+    ds = sensitivity(
+        *WHERE, workload="1k/1k", slo=rl.SLO(tpot_s=0.03), modes="disaggregated", prefill_systems="dgx-h200",
+        objective="min_gpus", rate=20.0,
+    )  # fmt: skip
+    assert got.figure == "tokens_per_s_per_gpu"
+    assert got.figures[0].value == float(ds["value"].sel(figure=got.figure))
+    assert any(str(row["parameter"]).startswith("prefill.") for row in got.rows)
+    where = ("deepseek-r1", "dgx-h200")
+    drafted = ("--of", "decode", "--tp", "8", "--moe-tp", "8", "--batch", "4", "--drafts", "1", "--acceptance", "0.8")
+    got = SensitivityDocument.model_validate_json(run("sensitivity", *where, *drafted, "--json"))
+    ds = sensitivity(*where, of="decode", tp=8, moe_tp=8, batch=4, context=2048, drafts=1, acceptance=[0.8])
+    assert got.figures[0].value == float(ds["value"].sel(figure=got.figure))
+    arriving = ("--of", "serve", "--recipe", "fp8", "--tp", "8", "--rate", "1", "--cv", "2", "--slots", "16")
+    words = run("sensitivity", *WHERE, *arriving, "--workload", "1k/100")
+    assert ", without that of the arrivals" in words
 
 
 def test_options_name_what_the_library_knows() -> None:

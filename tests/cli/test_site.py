@@ -89,6 +89,9 @@ def test_the_same_load_all_day_has_no_hours(cli: Run) -> None:
     [
         (("--power", "1"), "write a power above 0 with its unit"),
         (("--pue", "0.9"), "PUE is total over IT power, never below 1"),
+        (("--pue", "1.3,1.2"), "--pue 1.3,1.2: write a number as 1.25, or points of load and PUE"),
+        (("--pue", "0.3:1.6,x:1"), "or points of load and PUE as 0.3:1.6,1:1.3"),
+        (("--pue", "0.3:0.6,1:1.3"), "pue[0.3] = 0.6: PUE is total over IT power"),
         (("--usd-per-kwh", "-0.1"), "usd_per_kwh = -0.1"),
         (("--usd-per-gpu-hour", "-1"), "usd_per_accelerator_hour = -1.0"),
         (("--usd-per-gpu", "1", "--usd-per-gpu-hour", "1"), "in one of these ways"),
@@ -100,6 +103,8 @@ def test_the_same_load_all_day_has_no_hours(cli: Run) -> None:
         (("--vintage", "semianalysis-v1"), "give it with basis 'provisioned'"),
         (("--out", "x.txt"), "suffix .txt"),
         (("--day-out", "x.csv"), "suffix .csv"),
+        (("--out", "x.png", "--slo", "tpot=1", "--slo", "tpot=2"), "--out x.png: a picture shows 1 of 2 SLOs"),
+        (("--day-out", "x.png", "--model", "qwen3-8b,phi-4"), "--day-out x.png: a picture shows 1 of 2 models"),
     ],
 )
 def test_what_is_refused(cli: Run, words: tuple[str, ...], said: str) -> None:
@@ -113,3 +118,29 @@ def test_what_is_refused(cli: Run, words: tuple[str, ...], said: str) -> None:
 def test_a_length_alone_is_refused(cli: Run) -> None:
     done = cli("site", "--power", "1MW", "--isl", "1024")
     assert (done.returncode, done.stderr) == (2, "error: --isl: give --osl too\n")
+
+
+def test_a_price_of_ones_own_is_not_called_an_estimate(cli: Run) -> None:
+    done = cli(*SITE, "--systems", "hgx-h100,gb300-nvl72", "--usd-per-gpu-hour", "2")
+    assert done.returncode == 0, done.stderr
+    assert "estimated" not in done.stdout
+    assert "prices: given by the hour" in done.stdout
+
+
+def test_lengths_are_written_as_everywhere(cli: Run) -> None:
+    words = ("site", "--power", "1MW", "--model", "llama-3.1-8b", "--systems", "hgx-h100", "--json")
+    short = SiteDocument.model_validate_json(cli(*words, "--isl", "1k", "--osl", "128").stdout)
+    plain = SiteDocument.model_validate_json(cli(*words, "--isl", "1024", "--osl", "128").stdout)
+    assert short.rows[0]["tokens_per_mwh"] == plain.rows[0]["tokens_per_mwh"]
+    assert short.rows[0]["isl"] == 1024.0
+
+
+def test_pue_by_load_is_that_of_the_library(cli: Run) -> None:
+    done = cli(*SITE, "--systems", "hgx-h100", "--load", "0.5", "--pue", "0.3:1.6,1:1.3", "--json")
+    ds = site("llama-3.1-8b", "hgx-h100", "fp8", power="1MW", workload="1k/128", load=0.5, pue={0.3: 1.6, 1.0: 1.3})
+    row = SiteDocument.model_validate_json(done.stdout).rows[0]
+    assert row["tokens_per_mwh"] == ds["tokens_per_mwh"].item()
+    assert (
+        "PUE by load of the racks: 0.3:1.6,1:1.3"
+        in cli(*SITE, "--systems", "hgx-h100", "--pue", "0.3:1.6,1:1.3").stdout
+    )

@@ -73,6 +73,13 @@ def test_thousands_may_be_separated(value: int) -> None:
         ("5M tokens/$", 2e-7, "money"),
         ("90 tok/s/GPU", 1.0 / 90.0, "rate"),
         ("324k tokens per GPU-hour", 1.0 / 90.0, "rate"),
+        ("3 GPU hours per Mtok", 3 * 3600e-6, "rate"),
+        ("90 TPS per GPU", 1.0 / 90.0, "rate"),
+        ("about 500,000 tokens/MWh.", 7200.0, "energy"),
+        (">= 500000 tokens/MWh", 7200.0, "energy"),
+        ("“500000 tokens/MWh”", 7200.0, "energy"),
+        ("US$0.20/1M tok", 2e-7, "money"),
+        ("up to USD 0.20 per million tokens", 2e-7, "money"),
     ],
 )
 def test_forms(text: str, cost: float, kind: str) -> None:
@@ -92,6 +99,16 @@ def test_forms(text: str, cost: float, kind: str) -> None:
         ("0.1x J/token of my rack.yaml", 10.0, "energy", "my rack.yaml"),
         ("12 times the throughput per GPU of dgx-h100", 12.0, "rate", "dgx-h100"),
         ("50x as many tokens/s per MW as dgx-h200", 50.0, "energy", "dgx-h200"),
+        ("up to 50-fold tokens per MW of dgx-h200", 50.0, "energy", "dgx-h200"),
+        ("35x lower cost per token than dgx-h200", 35.0, "money", "dgx-h200"),
+        ("35x lower Cost per million tokens than dgx-h200", 35.0, "money", "dgx-h200"),
+        ("35x cheaper than dgx-h200", 35.0, "money", "dgx-h200"),
+        ("10x less energy per token than dgx-h100", 10.0, "energy", "dgx-h100"),
+        ("10x reduction in J/token vs dgx-h100", 10.0, "energy", "dgx-h100"),
+        ("2x better J/token than dgx-h100", 2.0, "energy", "dgx-h100"),
+        ("2x more energy per token than dgx-h100", 0.5, "energy", "dgx-h100"),
+        ("2x more efficient than dgx-h100", 2.0, "energy", "dgx-h100"),
+        ("2x the energy efficiency of dgx-h100", 2.0, "energy", "dgx-h100"),
     ],
 )
 def test_ratios(text: str, better: float, kind: str, system: str) -> None:
@@ -141,6 +158,14 @@ def test_the_tokens_a_claim_names(text: str, tokens: str | None) -> None:
         ("50x tokens per MW", "a ratio to what?"),
         ("50x less tokens/MWh than dgx-h200", "times less of tokens/MWh"),
         ("50x furlongs of dgx-h200", "'furlongs' is not understood"),
+        ("50x", "a ratio of what, to what?"),
+        ("30x faster than H100", "speed of one user is no cost of a token; write 30x tok/s/GPU"),
+        ("12x throughput of dgx-h100", "per what?"),
+        ("10-20 tokens/J", "a range; check its ends"),
+        ("10 to 20 tokens/J", "a range; check its ends"),
+        ("90% fewer J/token than dgx-h100", "a share; write how many times"),
+        ("1/35th the cost per token of dgx-h200", "a fraction; write how many times"),
+        ("5 cost per token", "'cost' is not understood"),
     ],
 )
 def test_what_is_no_claim_says_why(text: str, said: str) -> None:

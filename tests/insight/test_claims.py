@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import roofline as rl
 from roofline.errors import InputError
 from roofline.insight.claim_units import COST_UNITS
+from roofline.insight.claim_words import figure
 from roofline.insight.claims import VERDICTS, ClaimCheck, check_claim, judge
 from roofline.insight.slips import Circumstances, slips
 
@@ -168,6 +169,29 @@ def test_a_ratio_is_held_against_the_reference_at_its_best() -> None:
         assert one.ratio == pytest.approx(expected, nan_ok=True)
     huge = check("5000x tokens per MW of hgx-h100", "llama-3.3-70b", "hgx-b200")
     assert huge.verdict == "impossible"
+
+
+def test_a_ratio_says_what_the_reference_was_allowed_to_run() -> None:
+    """It moves a ratio more than the silicon does."""
+    alone = check("2x tokens per MW of hgx-h100", "llama-3.3-70b", "hgx-b200")
+    plan = rl.plan("llama-3.3-70b", "hgx-h100", workload="1k/1k")
+    for words in (str(plan["deployment"].item()), str(plan["recipe"].item()), "replicas of up to 8 accelerators"):
+        assert words in alone.attrs["reference_plan"]
+    said = f"hgx-h100 at its best plan: {alone.attrs['reference_plan']}".replace("hgx-h100", alone.attrs["reference"])
+    assert said in alone.said()
+    more = check("2x tokens per MW of hgx-h100", "llama-3.3-70b", "hgx-b200", most_accelerators=16)
+    assert "units of up to 16 accelerators" in more.attrs["reference_plan"]
+    assert check("2 J/token").attrs["reference_plan"] == ""
+
+
+def test_figures_are_written_alike_up_to_a_trillion() -> None:
+    assert [figure(value) for value in (7200.0, 2.19e10, 9.876e11)] == ["7,200", "21,900,000,000", "988,000,000,000"]
+    assert (figure(1.234e12), figure(0.4712), figure(math.nan)) == ("1.23e+12", "0.471", "-")
+
+
+def test_an_input_token_bears_its_share_of_the_whole_request() -> None:
+    assert "decoding too" in check("2 J/input token").said()[0]
+    assert "decoding too" not in check("2 J/token").said()[0]
 
 
 def test_a_system_over_itself_has_a_ratio_of_one() -> None:

@@ -142,6 +142,21 @@ def test_the_price_is_a_factor_of_tokens_per_usd_alone() -> None:
     assert math.isclose(float(ds["factor"].prod()), float(ds.attrs["ratio"]), rel_tol=1e-9)
 
 
+def test_hours_without_work_are_paid_too() -> None:
+    """As in a claim of money and in a site: half the time at work, twice the price of a token."""
+    asked = SMALL | {"usd_per_hour": 1.3, "attribution": False}
+    whole, half = compare("dgx-h100", "dgx-h200", **asked), compare("dgx-h100", "dgx-h200", load=0.5, **asked)
+    cost = "usd_per_million_output_tokens"
+    np.testing.assert_allclose(half[cost], 2.0 * whole[cost])
+    np.testing.assert_allclose(half["tokens_per_usd"], 0.5 * whole["tokens_per_usd"])
+    np.testing.assert_allclose(half["tokens_per_s_per_gpu"], whole["tokens_per_s_per_gpu"])
+    old = {"system": "dgx-h100", "load": 0.4, "usd_per_hour": 1.3}
+    ds = compare(old, old | {"load": 0.8}, measure="tokens_per_usd", **SMALL)
+    assert dict(zip(ds["lever"].values, ds["levers_moved"].values, strict=True)) == {"orchestration": "duty"}
+    assert float(ds["factor"].item()) == pytest.approx(2.0, rel=1e-12)
+    assert compare(old, old | {"load": 0.8}, measure="tokens_per_s_per_gpu", **SMALL).sizes["lever"] == 0
+
+
 def test_prices_are_those_of_a_sheet_unless_given() -> None:
     small = SMALL | {"attribution": False}
     given = ({"system": "dgx-h100", "usd_per_hour": 1.69}, {"system": "dgx-h200", "usd_per_hour": 1.74})
@@ -272,4 +287,9 @@ def test_progress_rises_to_all_mixtures() -> None:
     compare("dgx-h100", "dgx-h200", progress=lambda done, of: seen.append((done, of)), **SMALL)
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1]
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    seen.clear()
+    again = SMALL | {"at": 9000.0, "levers": "silicon"}  # searched once more where all reach
+    compare("dgx-h100", "dgx-h200", progress=lambda done, of: seen.append((done, of)), **again)
+    assert seen[-1][0] == seen[-1][1] > 4 + 2**2
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -114,7 +114,10 @@ def _same(found: dict[str, Any], ds: Any) -> None:
         (lambda: given_pass("llama-3.1-70b", "dgx-h100", tp=8, context=9, colour=1), "colour: no option"),
         (lambda: given_pass("llama-3.1-70b", "dgx-h100", tp=8, context=9, duty=0.0), "duty 0.0"),
         (lambda: given_load("llama-3.1-70b", "dgx-h100", tp=8, workload="1k/1k"), "give either concurrency"),
-        (lambda: given_load("llama-3.1-70b", "dgx-h100", tp=1, workload="1k/1k", concurrency=4), "does not run"),
+        (
+            lambda: given_load("llama-3.1-70b", "dgx-h100", tp=1, workload="1k/1k", concurrency=4),
+            "do not fit in memory",
+        ),
     ],
 )
 def test_what_cannot_be_held_says_why(call: Any, said: str) -> None:

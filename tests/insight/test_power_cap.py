@@ -246,6 +246,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clock": {"slope": 1.5}}, r"clock.slope = 1.5"),
     ({"clock": {"slope": "x"}}, r"clock.slope = 'x'"),
     ({"clock": {"speed": 1.0}}, "speed"),
+    ({"clock": 3}, r"clock = 3: give numbers by name, e.g. \{'slope': 0.5\}"),
+    ({"clock": "slope=0.5"}, "clock = 'slope=0.5': give numbers by name"),
     ({"replan": True}, "SLO with a limit"),
     ({"basis": "provisioned", "vintage": "semianalysis-2026"}, "vintage"),
     ({"slo": rl.SLO(tpot_s=1e-6)}, "nothing to hold"),
@@ -262,3 +264,8 @@ def test_undisclosed_draw_cannot_be_capped() -> None:
     options: dict[str, Any] = {"workload": "1k/1k", "objective": "tokens_per_s_per_gpu"}
     with pytest.raises(rl.InputError, match="nothing to cap: undisclosed: TDP"):
         power_cap("llama-3.1-8b", "groq3-lpx", caps=[500.0], **options)
+
+
+def test_a_cap_that_never_binds_is_not_called_the_best() -> None:
+    ds = power_cap("llama-3.1-8b", "dgx-h100", caps=[900.0, 1200.0], workload="1k/1k")
+    assert sentence(ds) == "held: no cap is better than none; at 900 W the cap no longer binds"

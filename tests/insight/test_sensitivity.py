@@ -39,6 +39,62 @@ def test_a_power_law_has_its_powers_and_an_edge_is_said() -> None:
     assert found["elasticity_error"].max() < 1e-7
 
 
+def test_a_number_at_its_bound_has_the_slope_to_its_one_side() -> None:
+    """No expert rank is less full than the mean: what the figures would do below 1 is no part of the elasticity."""
+    system, step = System.load("mi355x-8"), 1e-5
+    options: dict[str, Any] = {"workload": "8k/1k", "slo": rl.SLO(tpot_s=0.02)}
+    ds = sensitivity("qwen3-next-80b-a3b", system, **options)
+    skew = ds.sel(parameter="efficiency.experts_skew")
+    assert float(skew["parameter_value"]) == 1.0
+    assert not skew["kink"].any()
+    assert np.isnan(skew["ratio_less"]).all()
+    held = subject("plan", "qwen3-next-80b-a3b", system, None, options)
+    numbers = held.numbers
+    factors = np.ones((2, len(numbers.parameters)))
+    factors[1, [one.path for one in numbers.parameters].index("efficiency.experts_skew")] = np.exp(step)
+    found = held.figures(numbers.vary(factors))
+    for figure in ("tokens_per_mwh", "ttft", "tpot", "power"):
+        expected = np.log(found[figure][1] / found[figure][0]) / step
+        assert float(skew["elasticity"].sel(figure=figure)) == pytest.approx(expected, abs=1e-5), figure
+    assert float(skew["elasticity"].sel(figure="ttft")) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_slopes_at_an_upper_bound_are_those_below_it() -> None:
+    """f = min(x, 1)^2 of a share that is 1: 2 from below, 0 from above, where it cannot be."""
+    step = 1e-4
+    logs = np.array([step, -step, 2.0 * step, -2.0 * step, 0.1, -0.1])
+    moved = (2.0 * np.minimum(logs, 0.0)).reshape(1, 6, 1)
+    free, bound = (np.array([[up, True, up, True, up, True]]) for up in (True, False))
+    at_bound = insight._slopes(moved, bound, step)
+    assert at_bound["elasticity"].item() == pytest.approx(2.0, abs=1e-9)
+    assert at_bound["kink"].item() == 0.0
+    between = insight._slopes(moved, free, step)
+    assert (between["elasticity"].item(), between["kink"].item()) == (pytest.approx(1.0), 1.0)
+
+
+def test_of_a_load_at_a_rate_the_arrivals_have_the_rest_of_the_sum() -> None:
+    where, step = ("llama-3.1-8b", "dgx-h100", "bf16"), 1e-3
+    given: dict[str, Any] = {"workload": "1k/200", "tp": 1, "slots": 24}
+    ds = sensitivity(*where, of="serve", rate=2.0, **given)
+    more, less = (rl.rollup(rl.serve(*where, rate=2.0 * np.exp(s * step), **given)).squeeze() for s in (1.0, -1.0))
+    for figure, power in (("tokens_per_mwh", 1.0), ("tpot", -1.0), ("power", 0.0)):
+        arrivals = (np.log(float(more[figure])) - np.log(float(less[figure]))) / (2.0 * step)
+        assert float(ds["sum_of_rates"].sel(figure=figure)) + arrivals == pytest.approx(power, abs=1e-4), figure
+
+
+def test_figures_of_a_load_are_named_as_serve_names_them() -> None:
+    ds = sensitivity("llama-3.1-8b", "dgx-h100", "bf16", of="serve", workload="1k/200", concurrency=2, tp=2)
+    assert ds["figure_meaning"].sel(figure="ttft").item() == "mean time to first token (TTFT)"
+
+
+def test_the_duty_of_a_load_is_counted() -> None:
+    where, given = ("llama-3.1-8b", "dgx-h100", "bf16"), {"concurrency": 2, "tp": 2}
+    half = rl.Workload.of("1k/200", load=0.5)
+    got = sensitivity(*where, of="serve", workload=half, **given)["value"].sel(figure="tokens_per_mwh")
+    expected = rl.rollup(rl.serve(*where, workload=half, **given), duty=0.5)["tokens_per_mwh"].squeeze()
+    assert float(got) == pytest.approx(float(expected), rel=1e-12)
+
+
 CELLS: list[tuple[str, dict[str, Any]]] = [
     ("decode", {"tp": 8, "batch": 64, "context": 4096}),
     ("prefill", {"tp": 4, "batch": 1, "isl": 4000}),
@@ -237,7 +293,15 @@ def test_a_part_without_known_watts_is_ranked_by_what_is_known() -> None:
     [
         ({"change": 0.0}, "change = 0.0"),
         ({"change": 1.5}, "change = 1.5"),
+        ({"change": "x"}, "change = 'x'"),
+        ({"change": None}, "change = None"),
         ({"searched": 0}, "searched = 0"),
+        ({"searched": "3"}, "searched = '3'"),
+        ({"searched": 2.5}, "searched = 2.5"),
+        ({"workload": None}, "workload: plan is of requests; give their lengths"),
+        ({"of": "decode", "context": 9, "tp": 8, "fidelity": "best"}, "fidelity 'best': expected one of ideal, kernel"),
+        ({"of": "decode", "context": 9, "tp": 8, "duty": "x"}, "duty 'x'"),
+        ({"of": "decode", "context": 9, "tp": 8, "basis": "provisioned", "vintage": "2031"}, "vintage '2031': none of"),
         ({"of": "decode", "searched": True, "context": 9, "tp": 8}, "only a plan can be chosen again"),
         ({"of": "bill"}, "'bill'"),
         ({"objective": "best"}, "best"),

@@ -47,7 +47,9 @@ def test_the_same_seed_gives_the_same_indices() -> None:
     ("options", "said"),
     [
         ({"samples": 100}, "samples = 100: give a power of two"),
-        ({"seed": -1}, "seed = -1"),
+        ({"samples": "8"}, "samples = '8'"),
+        ({"samples": 8.5}, "samples = 8.5"),
+        ({"seed": -1}, "seed: -1"),
         ({"figure": "tpott"}, "tpott"),
         ({"spread": 0}, "nothing may be off"),
         ({"spread": {"published": 0.0, "measured": 0.0}, "figure": "tpot", "fidelity": "ideal"}, "does not depend"),

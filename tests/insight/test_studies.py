@@ -117,6 +117,7 @@ def test_where_feed_forwards_are_of_unknown_watts_it_says_what_they_may_take() -
     per_s_and_w = float(new["output_tokens_per_s"]) / (2726.0 * rubins + left * lpus)
     assert math.isclose(per_s_and_w / (float(old["tokens_per_s_per_gpu"]) / 2120.0), 35.0, rel_tol=1e-9)
     assert np.isnan(ds["ratio_tokens_per_mwh"])
+    assert str(new["system_name"].item()).endswith(" with Groq 3 LPX")
 
 
 @given(st.lists(st.floats(0.1, 100.0), min_size=2, max_size=8), st.floats(0.1, 100.0))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline as rl
+from roofline.insight import subjects
 from roofline.insight import uncertainty as insight
 from roofline.insight.parameters import EXCESS, HOST, LOSS, SHARE, TIME, Effect, Parameter
 from roofline.insight.residual import Sides, bands, drawn, left_over
@@ -39,12 +40,39 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_blocks(monkeypatch: pyte
     other = uncertainty(*WHERE, **PASS, draws=300, seed=1)
     assert first["draw_value"].identical(again["draw_value"])
     assert not np.allclose(first["value"], other["value"], rtol=1e-6)
-    monkeypatch.setattr(insight, "BLOCK", 77)
+    monkeypatch.setattr(subjects, "BLOCK", 77)
     blocks = uncertainty(*WHERE, **PASS, draws=300, keep=True)
     assert (first["draw_value"].values == blocks["draw_value"].values).all()
     np.testing.assert_allclose(first["share"], blocks["share"], atol=1e-12)
     more = uncertainty(*WHERE, **PASS, draws=200, keep=True)
     assert (more["draw_value"].values == first["draw_value"].values[:200]).all()
+
+
+def test_of_one_percentile_its_number_is_enough() -> None:
+    assert uncertainty(*WHERE, **PASS, draws=20, quantiles=25)["quantile"].values.tolist() == [25.0]
+
+
+def test_what_cannot_be_off_is_not_drawn_and_says_so() -> None:
+    """The load of the fullest expert rank is 1 in the sheet: nothing of it is above 1, so its spread is 0."""
+    ds = uncertainty("gpt-oss-120b", "dgx-b200", of="decode", dp=8, ep=8, batch=64, context=4096, draws=50)
+    skew = ds.sel(parameter="efficiency.experts_skew")
+    assert float(skew["parameter_value"]) == 1.0
+    assert float(skew["parameter_spread"]) == 0.0
+    assert not skew["share"].values.any()
+    assert float(ds["parameter_spread"].sel(parameter="facility.pue")) == SPREADS[EXCESS][0]
+
+
+def test_loads_are_evaluated_in_small_blocks_that_are_told_of() -> None:
+    """A load takes a while a draw: whoever waits hears of each few, and what is drawn is the same."""
+    told: list[int] = []
+    given = {"workload": "1k/200", "concurrency": 2, "tp": 2}
+    where = ("llama-3.1-8b", "dgx-h100", "bf16")
+    uncertainty(*where, of="serve", **given, draws=40, progress=lambda done, count: told.append(done))  # type: ignore[arg-type]
+    assert told == [16, 32, 40]
+    told.clear()
+    sensitivity(*where, of="serve", **given, progress=lambda done, count: told.append(done))
+    assert len(told) > 5
+    assert told == sorted(told)
 
 
 @pytest.mark.parametrize("given", [PASS, PLAN], ids=["pass", "plan"])
@@ -145,8 +173,8 @@ def test_memory_for_draws_is_bounded() -> None:
         return found
 
     peak(10)  # compiled and imported
-    few, many = peak(2 * insight.BLOCK), peak(20 * insight.BLOCK)
-    assert many - few < 3 * 8 * len(held.about) * 18 * insight.BLOCK
+    few, many = peak(2 * subjects.BLOCK), peak(20 * subjects.BLOCK)
+    assert many - few < 3 * 8 * len(held.about) * 18 * subjects.BLOCK
 
 
 def test_no_more_than_a_block_is_evaluated_at_once() -> None:
@@ -255,10 +283,21 @@ def test_spreads_of_efficiencies_are_those_of_the_sheets_that_were_measured() ->
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"draws": 0}, "draws = 0"),
-        ({"draws": 2_000_000}, "draws = 2000000"),
-        ({"draws": 1.5}, "draws = 1.5"),
-        ({"seed": -1}, "seed = -1"),
+        ({"draws": 0}, "draws: 0"),
+        ({"draws": 2_000_000}, "draws: 2000000 are more than 1,000,000"),
+        ({"draws": 1.5}, "draws: 1.5"),
+        ({"draws": float("nan")}, "draws: nan"),
+        ({"draws": "many"}, "draws: 'many'"),
+        ({"draws": None}, "draws: None"),
+        ({"seed": -1}, "seed: -1"),
+        ({"seed": "a"}, "seed: 'a'"),
+        ({"spread": "2"}, "spread = '2'"),
+        ({"spread": {"estimated": "x"}}, "spread of estimated = 'x'"),
+        ({"spread": {"": 2.0}}, "no grade named ''"),
+        ({"spread": 1e9}, "give a factor from 0 to 20"),
+        ({"quantiles": ("a",)}, "quantiles: 'a'"),
+        ({"quantiles": "50"}, "quantiles: '50'"),
+        ({"quantiles": None}, "quantiles: None"),
         ({"spread": -1.0}, "spread = -1.0"),
         ({"spread": float("nan")}, "spread = nan"),
         ({"spread": {"estimated": -2.0}}, "spread of estimated = -2.0"),

@@ -39,7 +39,7 @@ from roofline.testing.searches import Question
 from tests.oracle.limits import deployment_limit
 from tests.oracle.mixed import mixed_memory
 from tests.oracle.plans import Case, candidate, decode_work, fits, held
-from tests.oracle.plans_power import cost, min_gpus_cost
+from tests.oracle.plans_power import at_work, cost, min_gpus_cost
 
 MODE_NAMES = {AGGREGATED: "aggregated", STATIC: "static", PREFILL_POOL: "prefill", DECODE_POOL: "decode"}
 Place = tuple[int, int, int, int]  # of kernels.reduce: batch of a rank, chunk, drafts, load
@@ -118,11 +118,11 @@ class Oracle:
         """Equation (25)."""
         power, facts = self.question.power, self.facts
         group = self.setup.accelerators
-        if facts[W_LOAD] > 0.0:
-            return min_gpus_cost(found, group, facts[W_LOAD])
         points = int(power["psu_points"])
         around = power | {name: power[name][:points] for name in ("psu_load", "psu_efficiency")}
         around["idle_w"] = self.setup.machine["idle_w"]
+        if facts[W_LOAD] > 0.0:
+            return min_gpus_cost(found, group, facts[W_LOAD]) if at_work(around, group, found["watts"]) else math.nan
         boundary = "facility" if power["boundary"] else "accelerator"
         alpha, beta = self.question.price
         return cost(found, facts[W_OSL], group, around, boundary, facts[W_DUTY], alpha, beta)

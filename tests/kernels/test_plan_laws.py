@@ -23,7 +23,7 @@ from roofline.kernels.candidates import (
     W_DUTY,
     W_LONGEST,
 )
-from roofline.kernels.reduce import F_COST, F_RATE, F_SEQUENCES, F_TPOT, F_TTFT, FIGURES, around
+from roofline.kernels.reduce import F_COST, F_RATE, F_SEQUENCES, F_TPOT, F_TTFT, FIGURES, around, at_work
 from roofline.layout import CONFIG, POWER, PSU_POINTS, Limit
 from roofline.planning.objective import Objective
 from roofline.rack.energy import Basis, Boundary, PowerFacts, joules_per_token
@@ -291,9 +291,15 @@ def test_why_nothing_decodes(reach: Reach, setup: Setup, question: Question) -> 
 
 
 @njit
-def watts_around(power: Any, draw: float, group: int) -> float:
-    watts: float = around(power[0], draw, group)
+def watts_around(power: Any, draw: float, group: int, replicas: int) -> float:
+    watts: float = around(power[0], draw, group, replicas)
     return watts
+
+
+@njit
+def working(power: Any, draw: float, group: int) -> int:
+    replicas: int = at_work(power[0], draw, group)
+    return replicas
 
 
 BASES: list[tuple[Boundary, Basis, str | None]] = [
@@ -305,7 +311,9 @@ BASES += [("accelerator", "provisioned", None), ("rack", "provisioned", None), (
 BASES += [("facility", "provisioned", "a vintage")]
 
 
-@pytest.mark.reaches("several replicas", "several systems")
+@pytest.mark.reaches(
+    "several replicas", "several systems", "one replica is too much", "the rack is the limit", "all work"
+)
 @given(powers(), st.integers(1, 200), st.floats(1.0, 3000.0), st.floats(0.05, 1.0), st.floats(1e-3, 1e4))
 def test_watts_around_a_replica_are_those_of_a_roll_up(
     reach: Reach, power: dict[str, Any], group: int, draw: float, duty: float, rate: float
@@ -323,13 +331,20 @@ def test_watts_around_a_replica_are_those_of_a_roll_up(
         tuple(power["psu_efficiency"][:points]),
         power["pue"],
         {"a vintage": 1500.0},
+        min(0.07, power["pue"] - 1.0),
     )
     for boundary, basis, vintage in BASES:
         record = Objective("joules_per_token", boundary, basis, vintage)._power(facts)
         packed = np.array([record], dtype=POWER).view(np.recarray)
-        busy_w, idle_w = (watts_around(packed, watts, group) for watts in (draw, power["idle_w"]))
+        replicas = working(packed, draw, group)
         placed = facts.placed(np.array([draw]), np.array([group]), boundary, basis, vintage)
-        _, replicas = facts.placement(np.array([group]))
+        assert replicas == facts.at_work(np.array([draw]), np.array([group]))[0]
+        if replicas == 0:
+            assert np.isnan([placed.busy_w, placed.idle_w]).all()
+            reach("one replica is too much")
+            continue
+        reach("the rack is the limit" if replicas < facts.placement(np.array([group]))[1][0] else "all work")
+        busy_w, idle_w = (watts_around(packed, watts, group, replicas) for watts in (draw, power["idle_w"]))
         assert busy_w == pytest.approx((placed.busy_w / replicas)[0], rel=1e-12)
         assert idle_w == pytest.approx((placed.idle_w / replicas)[0], rel=1e-12)
         joules = (duty * busy_w + (1.0 - duty) * idle_w) / (duty * rate)
@@ -364,7 +379,14 @@ def fixed_question(reserved: int, chunk: int, context: int, most: int) -> Questi
         "stack": np.array([OWN_S, EACH_S, 0.0]),
     }
     alone = {"accelerators": 8, "boundary": 0, "reserved": 0, "psu_points": 1, "idle_w": 100.0, "host_w": 0.0}
-    alone |= {"psu_rated_w": 1e3, "pue": 1.0, "reserved_part_w": 0.0, "reserved_system_w": 0.0}
+    alone |= {
+        "psu_rated_w": 1e3,
+        "pue": 1.0,
+        "fixed_w": 0.0,
+        "most_w": np.inf,
+        "reserved_part_w": 0.0,
+        "reserved_system_w": 0.0,
+    }
     power = alone | {name: [1.0] * PSU_POINTS for name in ("psu_load", "psu_efficiency")}
     return Question(arrays, (), power, (1.0, 0.0))
 

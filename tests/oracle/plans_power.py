@@ -23,20 +23,44 @@ def supply_efficiency(load: float, at: Sequence[float], efficiency: Sequence[flo
     return float(efficiency[-1])
 
 
-def watts_at(boundary: str, facts: Plain, group: int, drawn: float) -> float:
+def placed(facts: Plain, group: int) -> tuple[int, int]:
+    """(systems, replicas) that stand together."""
+    n = facts["accelerators"]
+    return (1, n // group) if group <= n else (ceil_div(group, n), 1)
+
+
+def rack_watts(facts: Plain, group: int, drawn: float, replicas: int) -> float:
+    """Watts at the inlets of systems that stand together, so many of their replicas at work."""
+    n, (systems, _) = facts["accelerators"], placed(facts, group)
+    used = replicas * group
+    direct = (used * drawn + (systems * n - used) * facts["idle_w"]) / systems + facts["host_w"]
+    load = direct / facts["psu_rated_w"]
+    return systems * direct / supply_efficiency(load, facts["psu_load"], facts["psu_efficiency"])
+
+
+def at_work(facts: Plain, group: int, drawn: float) -> int:
+    """The most replicas that may work together under most_w, or max_w, of a system; unknown watts limit nothing."""
+    systems, room = placed(facts, group)
+    most = facts.get("most_w", facts.get("max_w", math.inf)) * systems
+    return next((k for k in range(room, 0, -1) if not rack_watts(facts, group, drawn, k) > most), 0)
+
+
+def watts_at(boundary: str, facts: Plain, group: int, drawn: float, replicas: int | None = None) -> float:
     """A replica's share of the watts at a boundary, section 11; `drawn` by each of its accelerators.
 
     What the replicas of a system leave over stands idle and is charged, but at the accelerator.
+    replicas : that work together, or could; default all.
     """
-    n = facts["accelerators"]
-    systems, replicas = (1, n // group) if group <= n else (ceil_div(group, n), 1)
-    used = replicas * group
+    systems, room = placed(facts, group)
+    replicas = room if replicas is None else replicas
     if boundary == "accelerator":
-        return used * drawn / replicas
-    direct = (used * drawn + (systems * n - used) * facts["idle_w"]) / systems + facts["host_w"]
-    load = direct / facts["psu_rated_w"]
-    rack = systems * direct / supply_efficiency(load, facts["psu_load"], facts["psu_efficiency"])
-    return float(rack * facts["pue"] if boundary == "facility" else rack) / replicas
+        return group * drawn
+    rack = rack_watts(facts, group, drawn, replicas)
+    if boundary == "rack":
+        return float(rack) / replicas
+    share = facts.get("fixed_overhead", 0.0)  # of the building's PUE, over the rating of a system
+    fixed = share * facts["max_w"] if share else facts.get("fixed_w", 0.0)
+    return float(rack * (facts["pue"] - share) + systems * fixed) / replicas
 
 
 def cost(
@@ -45,12 +69,14 @@ def cost(
     """Equation (25), of an output token: alpha*a [accelerator-seconds] + beta*e [J].
 
     facts : accelerators of a system; host_w, idle_w, psu_rated_w; psu_load and psu_efficiency, points of a curve; pue.
-    boundary : accelerator, rack, facility.   duty : v.
+    boundary : accelerator, rack, facility.   duty : v.   NaN where one replica is more than its system may draw.
     """
-    tokens = candidate["rate"] * osl
+    tokens, together = candidate["rate"] * osl, at_work(facts, group, candidate["watts"])
+    if not together:
+        return math.nan
     if not beta:  # watts may be undisclosed
         return float(alpha * group / tokens)
-    busy, idle = (watts_at(boundary, facts, group, drawn) for drawn in (candidate["watts"], facts["idle_w"]))
+    busy, idle = (watts_at(boundary, facts, group, drawn, together) for drawn in (candidate["watts"], facts["idle_w"]))
     energy = (duty * busy + (1 - duty) * idle) / (duty * tokens)
     return float(alpha * group / tokens + beta * energy)
 

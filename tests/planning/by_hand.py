@@ -75,8 +75,7 @@ class ByHand:
         roomy["memory_bytes"] = np.inf
         self.roomy = (*self.records[:2], roomy, *self.records[3:])
         facts = PowerFacts.of(system)
-        names = ("accelerators", "idle_w", "host_w", "psu_rated_w", "psu_load", "psu_efficiency", "pue")
-        self.facts = {name: getattr(facts, name) for name in names}
+        self.facts = dict(vars(facts))
         self.dp, self.pp = self.deployment["dp"], self.deployment["pp"]
         self.group = self.deployment["tp"] * self.pp * self.dp
         self.batches = np.arange(1, asked.most_batch + 1)

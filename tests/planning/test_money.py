@@ -97,3 +97,12 @@ def test_objectives_by_name() -> None:
         objective_of("usd_per_mtok", duties=[0.5, 1.0])
     with pytest.raises(rl.InputError, match="objective min_gpus reads none"):
         objective_of("min_gpus", bill=OWN)
+
+
+def test_a_bill_is_given_by_its_fields_too() -> None:
+    fields = {"usd_per_accelerator_hour": 0.5, "usd_per_kwh": 0.3}
+    assert objective_of("usd_per_mtok", bill=fields) == UsdPerMtok(bill=Bill(**fields))
+    with pytest.raises(rl.InputError, match=r"bill = 5: give a Bill, or its fields by name"):
+        objective_of("usd_per_mtok", bill=5)  # type: ignore[arg-type]
+    with pytest.raises(rl.InputError, match="bill: 'watts' is none of its fields"):
+        objective_of("usd_per_mtok", bill={"watts": 1.0})

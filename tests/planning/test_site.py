@@ -31,8 +31,7 @@ WHERE: dict[str, Any] = {"models": "llama-3.1-8b", "recipes": "fp8", "workload":
 
 def plain(system: rl.System) -> dict[str, Any]:
     facts = PowerFacts.of(system)
-    names = ("accelerators", "idle_w", "host_w", "psu_rated_w", "psu_load", "psu_efficiency", "pue")
-    return {name: getattr(facts, name) for name in names}
+    return dict(vars(facts))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +42,9 @@ def several() -> xr.Dataset:
         load="office", bill={"sold_usd_per_mtok": 0.2, "sold_usd_per_mtok_input": 0.05, "gco2e_per_kwh": 350.0},
         **WHERE,
     )  # fmt: skip
+
+
+OWN_HALL = {"usd_per_accelerator_hour": 2.0, "usd_per_kwh": 0.07, "wue_l_per_kwh": 1.0}
 
 
 def test_a_megawatt_of_boxes_by_hand() -> None:
@@ -218,7 +220,7 @@ def test_a_rack_that_would_draw_too_much_runs_fewer_replicas() -> None:
     idle_w = watts_at("rack", facts, 8, facts["idle_w"])
     none = site(systems=low.replace(power__max_w=1.05 * idle_w), power="1MW", **given).squeeze()
     assert none["site_limit"].item() == 2
-    assert "one replica takes dgx-h100 to" in str(none["site_reason"].item())
+    assert "one replica at work takes its system above" in str(none["site_reason"].item())
     with pytest.raises(rl.InputError, match=r"power\.max_w = 1000 W is below the"):
         site(systems=low.replace(power__max_w=1000.0), power="1MW", **given)
 
@@ -231,6 +233,7 @@ def test_a_system_counted_with_what_is_set_aside() -> None:
         assert 0.0 <= ds["power_left"].item() < 40 * watts
         assert ds["systems"].item() <= 1e8 / (8 * watts)
         assert ds.attrs["hardware_prices"].startswith(vintage or "semianalysis-v1")
+        assert f"prices/{vintage or 'semianalysis-v1'}=" in ds.attrs["sheets"]
         assert (ds.attrs["basis"], ds.attrs["filled_by"].split(", ")[1]) == ("metered", "provisioned")
     with pytest.raises(rl.InputError, match="the two are never mixed"):
         site(systems="hgx-h100", basis="provisioned", vintage="semianalysis-2026", bill=Bill(), **given)
@@ -263,7 +266,11 @@ def test_why_a_site_serves_nothing() -> None:
     missed = site("llama-3.3-70b", "hgx-h100", power="1MW", workload="1k/1k", slo=rl.SLO(tpot_s=0.001)).squeeze()
     assert "times over the limit of tpot" in str(missed["site_reason"].item())
     small = site("llama-3.3-70b", "gb300-nvl72", power="50kW", workload="1k/1k").squeeze()
-    assert "at the facility, of 50.0 kW" in str(small["site_reason"].item())
+    assert "at the facility, of 50.0 kW; mode aggregated has no pools" in str(small["site_reason"].item())
+    with pytest.raises(rl.InputError, match="boundary 'rack': a site is counted at the facility"):
+        site("llama-3.3-70b", "hgx-h100", power="1MW", workload="1k/1k", boundary="rack")
+    with pytest.raises(rl.InputError, match="bill = 3: give a Bill, or its fields by name"):
+        site("llama-3.3-70b", "hgx-h100", power="1MW", workload="1k/1k", bill=3)  # type: ignore[arg-type]
     assert math.isnan(small["output_tokens_per_s"].item())
     hidden = site(
         "llama-3.1-8b", "helios-mi455x", power="1MW", workload="1k/1k", objective="tokens_per_s_per_gpu"
@@ -322,3 +329,33 @@ def test_feed_forwards_apart_are_a_part_of_their_own() -> None:
     assert ds["power_running"].item() <= ds["power_taken"].item() <= 1e7
     used = ds["units"].item() * unit["accelerators"].item()
     assert used <= ds["site_accelerators"].item() - ds["idle_accelerators"].item() + 1e-6
+
+
+@pytest.mark.parametrize("modes", ["aggregated", "disaggregated"])
+def test_pue_by_load_is_charged_hour_by_hour(modes: str) -> None:
+    load = [0.1] * 8 + [1.0] * 10 + [0.5] * 6
+    given: dict[str, Any] = {"power": "1MW", "load": load, "modes": modes, "bill": OWN_HALL, **WHERE}
+    flat = site(systems="hgx-h100", pue=1.25, **given).squeeze()
+    same = site(systems="hgx-h100", pue={0.4: 1.25, 1.0: 1.25}, **given).squeeze()
+    ds = site(systems="hgx-h100", pue={0.4: 1.75, 1.0: 1.25}, **given)
+    one = ds.squeeze()
+    for name in ("systems", "output_tokens_per_s", "power_running", "power_taken", "output_tokens_per_day"):
+        assert one[name].item() == pytest.approx(flat[name].item(), rel=1e-12)  # what stands is sized at full load
+    for name in ("energy_per_day", "usd_per_mtok", "usd_per_mtok_input", "usd_per_mtok_energy", "water_l_per_token"):
+        assert same[name].item() == pytest.approx(flat[name].item(), rel=1e-12)
+    full, idle = one["rack_power_running"].item(), one["rack_power_idle"].item()
+    assert flat["power_idle"].item() == pytest.approx(1.25 * idle)
+    joules = 0.0
+    for share in load:
+        racks = share * full + (1.0 - share) * idle
+        joules += 3600.0 * racks * (1.75 - 0.5 * max(0.0, racks / full - 0.4) / 0.6)
+    assert one["energy_per_day"].item() == pytest.approx(joules, rel=1e-12)
+    assert 3600.0 * by_hour(ds)["power"].sum().item() == pytest.approx(joules, rel=1e-9)
+    tokens = one["output_tokens_per_day"].item()
+    assert one["usd_per_mtok_energy"].item() == pytest.approx(0.07 * joules / 3.6e6 / tokens * 1e6)
+    paid = one["usd_per_mtok_input"].item() * one["input_tokens_per_day"].item()
+    paid += one["usd_per_mtok_output"].item() * tokens
+    assert paid / 1e6 == pytest.approx(one["usd_per_day"].item(), rel=1e-12)
+    assert one["tokens_per_mwh"].item() * one["joules_per_token_at_boundary"].item() == pytest.approx(3.6e9)
+    assert one["tokens_per_mwh"].item() < flat["tokens_per_mwh"].item()
+    assert ds.attrs["pue_by_load"] == "0.4:1.75,1:1.25"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import roofline as rl
 from roofline.errors import InputError
-from roofline.rack.energy import JOULES_PER_MWH, Placed, PowerFacts, joules_per_token
+from roofline.rack.energy import JOULES_PER_MWH, Basis, Boundary, Placed, PowerFacts, joules_per_token
 from roofline.specs import list_specs
 
 BOX = PowerFacts(
@@ -32,22 +33,28 @@ positive = st.floats(1.0, 1e5)
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> PowerFacts:
-    """Any system that a sheet can describe."""
+def facts(draw: st.DrawFn, tight: bool = False) -> PowerFacts:
+    """Any system that a sheet can describe.   tight : it may draw less than its accelerators could."""
     tdp = draw(positive)
     loads = draw(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=5, unique=True).map(sorted))
-    accelerators = draw(st.integers(1, 144))
+    accelerators, pue = draw(st.integers(1, 144)), draw(st.floats(1.0, 2.0))
+    efficiency = tuple(draw(st.floats(0.3, 1.0)) for _ in loads)
+    idle, host = tdp * draw(st.floats(0.0, 0.5)), draw(st.floats(0.0, 1e4))
+    lowest, highest = (accelerators * watts + host for watts in (idle, tdp))
+    share = draw(st.floats(0.0, 1.0))
+    room = (lowest + share * (highest - lowest)) if tight else highest * (1.0 + share)
     return PowerFacts(
         accelerators=accelerators,
         tdp_w=tdp,
-        idle_w=tdp * draw(st.floats(0.0, 0.5)),
-        host_w=draw(st.floats(0.0, 1e4)),
-        max_w=tdp * accelerators * draw(st.floats(1.0, 3.0)),
+        idle_w=idle,
+        host_w=host,
+        max_w=room / min(efficiency),
         psu_rated_w=draw(st.floats(10.0, 1e6)),
         psu_load=tuple(loads),
-        psu_efficiency=tuple(draw(st.floats(0.3, 1.0)) for _ in loads),
-        pue=draw(st.floats(1.0, 2.0)),
+        psu_efficiency=efficiency,
+        pue=pue,
         provisioned_w={"v1": tdp * 3.0},
+        fixed_overhead=draw(st.sampled_from([0.0, 0.5, 1.0])) * (pue - 1.0),
     )
 
 
@@ -69,10 +76,67 @@ def test_each_boundary_holds_the_one_before(fact: PowerFacts, group: int, shares
         for smaller, larger in ((inner, rack), (rack, facility)):
             assert (larger.busy_w >= smaller.busy_w * slack).all()
             assert (larger.idle_w >= smaller.idle_w * slack).all()
-        np.testing.assert_allclose(facility.busy_w, rack.busy_w * fact.pue, rtol=1e-15)
+        systems, _ = fact.placement(size)
+        fixed_w = (
+            fact.fixed_overhead * systems * fact.max_w if basis == "metered" else fact.fixed_overhead * rack.busy_w
+        )
+        np.testing.assert_allclose(
+            facility.busy_w, rack.busy_w * (fact.pue - fact.fixed_overhead) + fixed_w, rtol=1e-14
+        )
         assert (inner.used == rack.used).all()
         assert (inner.used == facility.used).all()
         assert (inner.busy_w >= inner.idle_w * slack).all()
+
+
+def test_a_building_with_a_fixed_overhead_is_worse_at_low_load() -> None:
+    """At the rating its PUE is that of the sheet, at half of it the fixed part counts twice; constant without one."""
+    hall = replace(BOX, fixed_overhead=0.1)
+    for load, pue in ((1.0, 1.25), (0.5, 1.35), (0.25, 1.55)):
+        rack = np.array(load * 3 * 8000.0)
+        assert float(hall.at_meter(rack, 3)) / rack == pytest.approx(pue, rel=1e-12)
+        assert float(BOX.at_meter(rack, 3)) / rack == pytest.approx(1.25, rel=1e-12)
+    unrated = replace(hall, max_w=np.nan)
+    assert np.isnan(unrated.at_meter(np.array(1e3), 1))
+    assert float(replace(BOX, max_w=np.nan).at_meter(np.array(1e3), 1)) == 1250.0
+
+
+@pytest.mark.reaches("all work", "some work", "none works")
+@given(facts(tight=True), st.integers(1, 300), st.floats(0.0, 1.0))
+def test_no_system_draws_more_than_it_may(
+    reach: Callable[[str], None], fact: PowerFacts, group: int, share: float
+) -> None:
+    """As many replicas work as fit under max_w, one more would not; what is drawn or set aside is never more."""
+    draw, size = draws(fact, [share])[0], np.array(group)
+    systems, room = (int(count) for count in fact.placement(size))
+    working = int(fact.at_work(np.array(draw), size))
+
+    def rack_w(replicas: int) -> float:
+        return float(fact.wall_watts("rack", np.array(draw), np.array(replicas * group), np.array(systems)))
+
+    most_w = systems * fact.max_w
+    assert 0 <= working <= room
+    assert working == room or rack_w(working + 1) > most_w
+    reach("all work" if working == room else "some work" if working else "none works")
+    said = fact.rack_limited("box", float(draw), group)
+    assert (said == "") == (working == room)
+    places: list[tuple[Boundary, Basis]] = [(b, s) for b in ("accelerator", "rack") for s in ("metered", "provisioned")]  # type: ignore[misc]
+    for boundary, basis in places:
+        placed = fact.placed(np.array([draw]), np.array([group]), boundary, basis)
+        if not working:
+            assert np.isnan([placed.busy_w, placed.idle_w]).all()
+            continue
+        assert placed.used[0] == working * group
+        assert placed.busy_w[0] <= most_w * (1 + 1e-12)
+        assert placed.busy_w[0] >= placed.idle_w[0] * (1 - 1e-12)
+
+
+@given(facts(tight=True), st.integers(1, 300), st.floats(0.0, 1.0))
+def test_boundaries_nest_under_a_tight_rack_too(fact: PowerFacts, group: int, share: float) -> None:
+    draw, size = draws(fact, [share]), np.array([group])
+    for basis in ("metered", "provisioned"):
+        inner, rack, facility = (fact.placed(draw, size, b, basis).busy_w for b in ("accelerator", "rack", "facility"))  # type: ignore[arg-type]
+        assert np.isnan(rack).all() or (rack >= inner * (1 - 1e-12)).all()
+        assert np.isnan(facility).all() or (facility >= rack * (1 - 1e-12)).all()
 
 
 @given(facts(), groups)

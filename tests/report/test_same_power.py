@@ -10,7 +10,7 @@ import xarray as xr
 import roofline as rl
 from roofline.planning.site import by_hour, site
 from roofline.report.files import save
-from roofline.report.same_power import day, same_power
+from roofline.report.same_power import day, same_power, systems_in_words
 from roofline.report.tables import compact
 
 
@@ -88,3 +88,50 @@ def test_what_cannot_be_drawn_is_refused(ds: xr.Dataset) -> None:
         )
         with pytest.raises(rl.InputError, match="2 of slo; select one first"):
             picture(two)
+
+
+@pytest.mark.parametrize("models", [1, 3, 5])
+def test_words_stay_on_the_slide_and_in_their_panel(models: int) -> None:
+    one = site(
+        "llama-3.1-8b", ["hgx-h100", "l40s", "gb300-nvl72", "ironwood-rack"], "fp8", power="150kW", workload="1k/128",
+    )  # fmt: skip
+    several = xr.concat([one.assign_coords(model=[f"model {n}"]) for n in range(models)], "model", join="override")
+    several = several.assign(output_tokens_per_s=several["output_tokens_per_s"] * 300.0)  # three digits each
+    picture = same_power(several)
+    assert len(picture.axes) == models
+    picture.draw_without_rendering()
+    edges = [ax.get_window_extent() for ax in picture.axes]
+    for ax, edge in zip(picture.axes, edges, strict=True):
+        for text in ax.texts:
+            box = text.get_window_extent()
+            assert edge.x0 <= box.x0 <= box.x1 <= edge.x1 + 1.0, text.get_text()
+        for text in ax.get_yticklabels():
+            assert not text.get_visible() or text.get_window_extent().x0 >= 0.0, text.get_text()
+    with pytest.raises(rl.InputError, match="7 models; a picture shows 6"):
+        same_power(several.isel(model=[0] * 7))
+
+
+def test_a_small_site_has_small_units() -> None:
+    small = site("llama-3.1-8b", "hgx-h100", "fp8", power="20kW", workload="1k/128", load="day")
+    upper, lower = day(small).axes
+    assert lower.get_ylabel() == "power at the facility [kW]"
+    assert lower.lines[0].get_ydata()[0] == 20.0  # type: ignore[index]
+    drawn, _, _ = lower.patches[0].get_data()  # type: ignore[attr-defined]
+    assert drawn == pytest.approx(by_hour(small)["power"].values.ravel() / 1e3)
+    tokens, _, _ = upper.patches[0].get_data()  # type: ignore[attr-defined]
+    assert upper.get_ylabel() == "thousand output tokens/s"
+    assert tokens == pytest.approx(by_hour(small)["output_tokens_per_s"].values.ravel() / 1e3)
+
+
+def test_systems_of_two_kinds_are_counted_apart() -> None:
+    ds = site(
+        "deepseek-r1", "gb300-nvl72", power="5MW", workload="32k/1k", slo=rl.SLO(tpot_s=0.02),
+        prefill_systems="vr-nvl144-cpx", modes="disaggregated",
+    )  # fmt: skip
+    one = ds.squeeze()
+    assert one["prefill_system"].item() == "vr-nvl144-cpx"
+    said = systems_in_words({str(name): one[name].item() for name in one.variables if not one[name].ndim})
+    own, other = (one[f"{role}_systems"].item() for role in ("decode", "prefill"))
+    assert said == f"{own:.0f} + {other:.0f} vr-nvl144-cpx"
+    assert own * 72 + other * 144 == one["site_accelerators"].item()
+    assert any(said in text.get_text() for text in same_power(ds).axes[0].texts)

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import roofline as rl
-from roofline.insight.sensitivity import sensitivity
+from roofline.insight.sensitivity import sensitivity, sentence
 from roofline.insight.uncertainty import uncertainty
 from roofline.report.files import save_figure
 from roofline.report.tornado import MOST_BARS, band_curve, interval_picture, tornado
@@ -42,11 +42,25 @@ def test_bars_are_the_ratios_longest_on_top(tmp_path: Any) -> None:
     for text in ("memory bandwidth", "elasticity", "published", "with everything chosen again", "boundary facility"):
         assert text in said
     assert "held" in said
+    assert sentence(ds, "accelerator.memory.bytes_per_s") in said  # the strongest of the rates, in words
     by_tpot = tornado(ds, "tpot").axes[0].yaxis.get_major_formatter().seq
     assert "memory bandwidth" in by_tpot
     assert "PUE" not in by_tpot
     with pytest.raises(rl.InputError, match="nope"):
         tornado(ds, "nope")
+
+
+def test_few_bars_stay_slim_and_clear_of_the_legend(tmp_path: Any) -> None:
+    ds = sensitivity(*WHERE, **PASS, fidelity="ideal")
+    drawn = tornado(ds, "tpot")
+    save_figure(drawn, tmp_path / "x.png")
+    (ax,) = drawn.axes
+    bars = [bar.get_window_extent() for container in ax.containers for bar in container]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert len(bars) == 2  # in a lower bound one roof binds at this batch: that of memory
+    assert not any(legend.get_window_extent().overlaps(bar) for bar in bars)
+    assert max(bar.height for bar in bars) < 0.15 * ax.bbox.height
 
 
 def test_nothing_to_draw_is_said() -> None:

@@ -82,6 +82,36 @@ def test_no_text_leaves_the_slide(ds: xr.Dataset) -> None:
         assert box.x1 <= figure.bbox.width
 
 
+def test_long_names_do_not_leave_the_slide_and_prices_are_named() -> None:
+    asked = ASKED | {"attribution": False}
+    figure = comparison_picture(compare("h100-sxm", "h200-sxm", **asked))
+    assert all(text.get_window_extent().x1 <= figure.bbox.width for text in figure.texts)
+    assert "USD per accelerator-hour old 1.3; new 1.41 (semianalysis-v1, hyperscaler)" in words(figure)
+    assert "USD per accelerator-hour" not in words(comparison_picture(compare("dgx-h100", "ironwood-rack", **asked)))
+
+
+def test_legends_stay_on_the_slide_and_off_the_bars(ds: xr.Dataset) -> None:
+    old = {"system": "dgx-h100", "acceptance": [0.8], "usd_per_hour": 1.0}
+    new = {"system": "dgx-b200", "usd_per_hour": 1.5, "modes": ["aggregated"]}
+    levers = ["silicon", "interconnect", "orchestration", "facility", "price"]
+    asked = ASKED | {
+        "model": "deepseek-r1",
+        "most_accelerators": 8,
+        "recipes": "nvfp4-experts",
+        "interactivity": (20,),
+        "at": 20,
+    }
+    many = compare(old, new, levers=levers, measure="tokens_per_usd", **asked)
+    for figure in map(comparison_picture, (ds, many)):
+        for ax in figure.axes:
+            box = None if ax.get_legend() is None else ax.get_legend().get_window_extent()
+            if box is None:
+                continue
+            assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+            for text in ax.texts:
+                assert not box.overlaps(text.get_window_extent()), text.get_text()
+
+
 def test_where_nothing_has_all_mixtures_the_reason_stands_in_its_place() -> None:
     none = compare("dgx-h100", "dgx-h200", **ASKED | {"interactivity": (20, 9000), "at": 9000, "levers": "silicon"})
     gone = none.assign_attrs(ratio="", at_reported="").assign(factor=none["factor"] * np.nan)
