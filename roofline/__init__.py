@@ -30,6 +30,8 @@ _HOMES = {
     "power_cap": "roofline.insight.power_cap",
     "sensitivity": "roofline.insight.sensitivity",
     "uncertainty": "roofline.insight.uncertainty",
+    "sobol": "roofline.insight.sobol",
+    "rerun": "roofline.insight.studies",
     "feasibility": "roofline.rack",
     "heatmap": "roofline.report",
     "System": "roofline.specs",
@@ -59,7 +61,9 @@ _MAKE_DATASETS = frozenset(
         "site",
         "compare",
         "power_cap",
+        "rerun",
         "sensitivity",
+        "sobol",
         "uncertainty",
     }
 )
@@ -91,10 +95,12 @@ __all__ = [
     "plan",
     "power_cap",
     "prefill",
+    "rerun",
     "rollup",
     "sensitivity",
     "serve",
     "site",
+    "sobol",
     "uncertainty",
     "validate",
 ]
@@ -108,6 +114,8 @@ if TYPE_CHECKING:
     from roofline.insight.mixtures import Side
     from roofline.insight.power_cap import power_cap
     from roofline.insight.sensitivity import sensitivity
+    from roofline.insight.sobol import sobol
+    from roofline.insight.studies import rerun
     from roofline.insight.uncertainty import uncertainty
     from roofline.planning.metrics import metrics
     from roofline.planning.pairs import pairs

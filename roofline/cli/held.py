@@ -57,7 +57,7 @@ _DEGREES = ("tp", "pp", "dp", "ep", "moe_tp")
 _OF = {
     "plan": (
         *("workload", "objective", "modes", "prefill_systems", "most_accelerators", "acceptance", "rate", "chunk"),
-        *("stack", "slo", "lengths"),
+        *("stack", "slo", "lengths", "bill"),
     ),
     "decode": (*_DEGREES, "batch", "context", "drafts", "acceptance", "fidelity"),
     "prefill": (*_DEGREES, "batch", "isl", "fidelity"),
@@ -70,8 +70,15 @@ _TYPED = {
     "most_accelerators": "max-accelerators",
     "prefill_systems": "prefill-system",
     "slo": "ttft, --tpot, --latency or --slo",
+    "bill": "prices, --tier, --usd-per-gpu-hour or --usd-per-kwh",
 }
 """Names of options where they are not those of keywords."""
+
+
+def with_bill(of: Of, figure: str | None, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Keywords, with the usual prices where a plan's cost of a token is asked for without any."""
+    found = dict(given or {})
+    return found | {"bill": {}} if of is Of.PLAN and figure == "usd_per_mtok" and "bill" not in found else found
 
 
 def options_of(

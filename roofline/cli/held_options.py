@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roofline.cli import held
+from roofline.cli import held, site_options
 from roofline.cli import options as opt
 
 if TYPE_CHECKING:
@@ -62,8 +62,19 @@ PLAN: Mapping[str, Any] = {
 }
 """Options of a plan, by name of the parameter; none has a default but None."""
 
+MONEY: Mapping[str, Any] = {
+    "prices": opt.PriceSheet,
+    "tier": opt.Tier,
+    "usd_per_gpu_hour": site_options.UsdPerHour,
+    "usd_per_kwh": Annotated[
+        float | None, typer.Option("--usd-per-kwh", metavar="USD", help="Price of energy, where no hour holds it.")
+    ],
+}
+"""What is paid, for the cost of a token beside the other figures of a plan."""
+
 EVERYTHING: Mapping[str, Any] = {
     **PLAN,
+    **MONEY,
     "tp": held.TpOption,
     "pp": held.PpOption,
     "dp": held.DpOption,
@@ -122,7 +133,9 @@ def keywords(of: held.Of, typed: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises InputError for what this kind of answer does not take, and what is no number, name or limit.
     """
-    rest = {name: typed.get(name) for name in EVERYTHING if name not in (*_LENGTHS, *_LIMITS, *_PLAIN)}
+    rest = {name: typed.get(name) for name in EVERYTHING if name not in (*_LENGTHS, *_LIMITS, *_PLAIN, *MONEY)}
+    names_of_bill = {"usd_per_gpu_hour": "usd_per_accelerator_hour"}
+    bill = {names_of_bill.get(name, name): typed[name] for name in MONEY if typed.get(name) is not None}
     names = {"max_accelerators": "most_accelerators", "mode": "modes", "prefill_system": "prefill_systems"}
     enums = ("objective", "fidelity")
     return held.options_of(
@@ -134,6 +147,7 @@ def keywords(of: held.Of, typed: Mapping[str, Any]) -> dict[str, Any]:
             names.get(name, name): value.value if name in enums and value is not None else value
             for name, value in rest.items()
         },
+        bill=bill or None,
         boundary=typed["boundary"].value,
         basis=typed["basis"].value,
         vintage=typed["vintage"],

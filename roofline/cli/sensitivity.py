@@ -59,7 +59,7 @@ def sensitivity(
             change=change,
             searched=searched or False,
             progress=lambda done, count: say(f"numbers changed: {done} of {count}"),
-            **(given or {}),
+            **held.with_bill(of, figure, given),
         )
         found = insight.ranked(ds, figure or "")
         if out is not None:

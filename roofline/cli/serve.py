@@ -49,8 +49,9 @@ def serve(
         str | None, typer.Option("--rate", metavar="R[,...]", help="Instead: requests a second to a replica.")
     ] = None,
     cv: Annotated[
-        float, typer.Option("--cv", min=0.0, help="Coefficient of variation of the times between arrivals; 1: Poisson.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--cv", min=0.0, help="Coefficient of variation of the times between arrivals; 1: Poisson."),
+    ] = None,
     tp: opt.Tp = "1",
     pp: opt.Pp = "1",
     dp: opt.Dp = "1",

@@ -224,6 +224,7 @@ def _hours(hours: xr.Dataset) -> list[dict[str, Any]]:
 
 def _show(ds: xr.Dataset, files: list[Path]) -> None:
     from roofline.cli.output import print_cells
+    from roofline.report import bands
     from roofline.report.plots import basis_line
     from roofline.report.same_power import systems_in_words
     from roofline.report.tables import number, table
@@ -258,4 +259,4 @@ def _show(ds: xr.Dataset, files: list[Path]) -> None:
     if "pue_by_load" in attrs:
         said.append(f"PUE by load of the racks: {attrs['pue_by_load']}")
     said.append(f"prices: {attrs['hardware_prices']}{capital}; energy {attrs['usd_per_kwh']} USD/kWh")
-    print("\n".join([*said, basis_line(attrs), *(f"written to {path}" for path in files)]))
+    print("\n".join([*said, *bands.lines(ds), basis_line(attrs), *(f"written to {path}" for path in files)]))

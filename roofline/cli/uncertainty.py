@@ -59,7 +59,7 @@ def uncertainty(
     if out is not None:
         suffix_of(out)
         check_writable(out)
-    options = given or {}
+    options = held.with_bill(of, figure, given)
     where = (
         held.one_name(model, "model") or "",
         held.one_name(system, "system") or "",

@@ -55,7 +55,7 @@ class Capped(Held):
     @classmethod
     def of(cls, held: Held, caps_w: Floats, clock: Clock) -> Capped:
         """A held deployment under caps."""
-        return cls(held.model, held.chosen, held.asked, held.objective, held.numbers, clock, caps_w)
+        return cls(held.model, held.chosen, held.asked, held.objective, held.numbers, clock=clock, caps_w=caps_w)
 
     def capped(self) -> dict[str, Floats]:
         """Figures under every cap, float64[n] by name; NaN where a phase cannot meet it."""

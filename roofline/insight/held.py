@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from roofline.errors import InputError
-from roofline.grid.variables import limit_reason
-from roofline.insight.parameters import Numbers, Side
+from roofline.insight.parameters import Numbers
 from roofline.insight.replica import Replica, draw_w, watts_around
+from roofline.planning.money import USD_PER_MTOK
 from roofline.planning.objective import Objective
-from roofline.planning.plan import plan
-from roofline.planning.question import CHUNKS, MOST_BATCH, Question, question
+from roofline.planning.question import CHUNKS, MOST_BATCH, Question
 from roofline.planning.variables import AT_BOUNDARY, FIGURES
+from roofline.rack.cost import JOULES_PER_KWH, MILLION, SECONDS_AN_HOUR
 from roofline.rack.energy import JOULES_PER_MWH
 from roofline.serving.steps import step_table
-from roofline.specs import Facility, Model, Recipe, System
+from roofline.specs import Model
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from roofline.grid import axes
     from roofline.insight.parameters import Varied
+    from roofline.rack.cost import Bill
     from roofline.serving.steps import StepTable
 
     Floats = NDArray[np.float64]
@@ -45,6 +44,7 @@ _SOUGHT = {
     "joules_per_token": "joules_per_token_at_boundary",
     "tokens_per_s_per_gpu": "tokens_per_s_per_gpu",
     "min_gpus": "tokens_per_s_per_gpu",
+    USD_PER_MTOK: USD_PER_MTOK,
 }
 """Objective -> the figure that it is of, where that is not the first of `HELD`."""
 
@@ -59,20 +59,23 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True)
 class Held:
-    """A chosen deployment.   chosen : its cell of `roofline.plan`, without dims."""
+    """A chosen deployment.   chosen : its cell of `roofline.plan`, without dims.   bill : what is paid, or None."""
 
     model: Model
     chosen: xr.Dataset
     asked: Question
     objective: Objective
     numbers: Numbers
+    bill: Bill | None = None
 
     @property
     def about(self) -> dict[str, tuple[str, str]]:
         """Figure -> (units, meaning), what was sought first."""
         where = f" ({self.objective.where})"
-        names = dict.fromkeys((_SOUGHT.get(self.objective.name, HELD[0]), *HELD))
-        return {name: (FIGURES[name][0], FIGURES[name][1] + where * (name in AT_BOUNDARY)) for name in names}
+        paid = () if self.bill is None else (USD_PER_MTOK,)
+        names = dict.fromkeys((_SOUGHT.get(self.objective.name, HELD[0]), *HELD, *paid))
+        known = FIGURES | {USD_PER_MTOK: ("USD", "cost of a million output tokens, hardware and energy")}
+        return {name: (known[name][0], known[name][1] + where * (name in AT_BOUNDARY)) for name in names}
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -121,9 +124,10 @@ class Held:
         replica = Replica(self.model, self._degrees(), 0)
         find = self._aggregated if self.mode == "aggregated" else self._static
         rate, watts, ttft, tpot, latency = find(replica, varied)
-        energy = self._around(varied, Pool(replica, rate, watts), 1.0)
-        per_request = replica.group / rate
-        return self._named(varied, rate, per_request, watts, energy, ttft, tpot, latency)
+        pool = Pool(replica, rate, watts)
+        energy, per_request = self._around(varied, pool, 1.0), replica.group / rate
+        found = self._named(varied, rate, per_request, watts, energy, ttft, tpot, latency)
+        return found | self._paid(varied, [(pool, 1.0)])
 
     def _named(
         self, varied: Varied, rate: Floats, per_request: Floats, watts: Floats, energy: Floats, ttft: Floats,
@@ -281,18 +285,38 @@ class Held:
     def _pools(self, varied: Varied) -> dict[str, Floats]:
         (prefill, ttft), (decode, tpot) = self._prefill_pool(varied), self._decode_pool(varied)
         per_request, energy, drawn = (np.zeros(varied.size) for _ in range(3))
+        at_work = []
         for pool, busy in zip((prefill, decode), self._busy, strict=True):
             each = pool.replica.group / (busy * pool.rate)
             idle_w = varied.machines[pool.replica.side]["idle_w"]
             draw = busy * pool.watts + (1.0 - busy) * idle_w
             per_request = per_request + each
             drawn = drawn + each * draw
-            energy = energy + self._around(varied, pool._replace(watts=draw), busy)
+            at_work.append((pool._replace(watts=draw), busy))
+            energy = energy + self._around(varied, *at_work[-1])
         rate = self._number("accelerators") / per_request
         slo, workload = self.asked.slos[0], self.asked.workloads[0]
         first = step_table(workload, self.asked.chunks[0], 1.0, MOST_BATCH, self.asked.percentiles)
         latency = ttft + (first.osl_at[slo.percentile_of("latency")] - 1.0) * tpot
-        return self._named(varied, rate, per_request, drawn / per_request, energy, ttft, tpot, latency)
+        found = self._named(varied, rate, per_request, drawn / per_request, energy, ttft, tpot, latency)
+        return found | self._paid(varied, at_work)
+
+    def _paid(self, varied: Varied, pools: list[tuple[Pool, float]]) -> dict[str, Floats]:
+        """Cost of a million output tokens [USD], where there is a bill: equations (2) and (3) of docs/site.md.
+
+        Accelerators that no replica takes are not in it, as in the search; energy is the facility's, metered.
+        """
+        if self.bill is None:
+            return {}
+        workload, usd = self.asked.workloads[0], np.zeros(varied.size)
+        metered = Objective("tokens_per_mwh")
+        for pool, busy in pools:
+            around, requests = varied.around[pool.replica.side], workload.duty * busy * pool.rate
+            usd = usd + pool.replica.group * around["usd_per_hour"] / SECONDS_AN_HOUR / requests
+            if not self.bill.includes_energy:
+                watts = watts_around(self.numbers, varied, pool.replica, pool.watts, metered, workload.duty)
+                usd = usd + watts / requests * around["usd_per_kwh"] / JOULES_PER_KWH
+        return {USD_PER_MTOK: MILLION * usd / workload.mean_osl}
 
     def _around(self, varied: Varied, pool: Pool, busy: float) -> Floats:
         """Energy of a request in a pool at the boundary [J], of replicas asked for `busy` of their rate."""
@@ -300,77 +324,3 @@ class Held:
         mean = watts_around(self.numbers, varied, pool.replica, pool.watts, objective, duty)
         found: Floats = mean / (duty * busy * pool.rate)
         return found
-
-
-def held_plan(
-    model: axes.SheetLike,
-    system: axes.SheetLike,
-    recipe: axes.SheetLike | None = None,
-    *,
-    workload: Any,
-    slo: Any = None,
-    facility: axes.SheetLike | None = None,
-    **options: Any,
-) -> Held:
-    """The best plan of one model on one system for one workload and SLO, held.   options : of `roofline.plan`.
-
-    Raises InputError where nothing can be chosen, with the reason; where the choice has its feed-forwards apart, which
-    cannot be held; where more than one of anything is given; and as `roofline.plan`.
-    """
-    shape, box = _one("model", Model, model), _one("system", System, system)
-    if facility is not None:
-        box = box.model_copy(update={"facility": Facility.load(facility)})
-    boundary, basis = options.get("boundary", "facility"), options.get("basis", "metered")
-    objective = Objective(options.get("objective", "tokens_per_mwh"), boundary, basis, options.get("vintage"))
-    ds = plan(shape, box, recipe, workload=workload, slo=slo, **options)
-    if any(ds.sizes[dim] != 1 for dim in ("model", "system", "workload", "slo")):
-        raise InputError("one model, system, workload and SLO at a time: an answer is held, not a table of them")
-    chosen = ds.isel(model=0, system=0, workload=0, slo=0)
-    if not chosen["mode"].item():
-        raise InputError(f"nothing to hold: {_why_none(chosen)}")
-    if chosen["mode"].item() == "attention_ffn":
-        raise InputError("mode attention_ffn cannot be held: choose among others, e.g. disaggregated")
-    chunk = options.get("chunk")
-    asked = question(
-        workload, slo, stack=options.get("stack", "default"), chunks=chunk, acceptance=options.get("acceptance"),
-        rate=options.get("rate"),
-    )  # fmt: skip
-    sides = [Side.of(shape, box, _recipe(recipe, chosen["recipe"].item()), "kernel")]
-    if chosen["mode"].item() == "disaggregated":
-        sides.append(_prompt_side(shape, box, recipe, chosen, options.get("prefill_systems"), facility))
-    return Held(shape, chosen, asked, objective, Numbers(sides, asked.stack, "kernel", objective.vintage))
-
-
-def _prompt_side(model: Model, box: System, recipe: Any, chosen: xr.Dataset, helpers: Any, facility: Any) -> Side:
-    from roofline.grid import axes
-
-    name, named = str(chosen["prefill_system"].item()), _recipe(recipe, chosen["prefill_recipe"].item())
-    if name == axes.label(box):
-        return Side.of(model, box, named, "kernel")
-    other = next(one for one in axes.sheets("prefill_systems", System, helpers) if axes.label(one) == name)
-    if facility is not None:
-        other = other.model_copy(update={"facility": Facility.load(facility)})
-    return Side.of(model, other, named, "kernel", "prefill.")
-
-
-def _recipe(given: Any, name: str) -> Recipe:
-    from roofline.grid import axes
-
-    listed = [] if given is None else axes.sheets("recipes", Recipe, given)
-    return next((one for one in listed if axes.label(one) == name), None) or Recipe.load(name)
-
-
-def _one(name: str, kind: Any, given: Any) -> Any:
-    from roofline.grid import axes
-
-    found = axes.sheets(name, kind, given)
-    if len(found) != 1:
-        raise InputError(f"{name}: {len(found)} given; give one")
-    return found[0]
-
-
-def _why_none(chosen: xr.Dataset) -> str:
-    missed = str(chosen["nearest_miss"].item())
-    if missed:
-        return f"the nearest candidate is {chosen['nearest_factor'].item():.3g} times over the limit on {missed}"
-    return limit_reason(int(chosen["limit"].item()))

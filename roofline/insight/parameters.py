@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from roofline.rack.cost import Bill
     from roofline.specs import Model, Recipe, System
     from roofline.specs.pack import Fidelity, Kit
     from roofline.specs.records import Sheet
@@ -32,18 +33,23 @@ if TYPE_CHECKING:
 AROUND = np.dtype(
     [
         (name, np.float64)
-        for name in ("host_w", "psu_rated_w", "psu_gain", "pue", "fixed_overhead", "max_w", "reserved_w")
+        for name in (
+            *("host_w", "psu_rated_w", "psu_gain", "pue", "fixed_overhead", "max_w", "reserved_w"),
+            *("usd_per_hour", "usd_per_kwh"),
+        )
     ]
 )
-"""Watts around the accelerators of a system; psu_gain: factor on the whole efficiency curve of its supplies."""
+"""What is around the accelerators of a system: watts, and what it costs; NaN where nobody asks for it.
+
+psu_gain: factor on the whole efficiency curve of its supplies.   usd_per_hour: of an accelerator."""
 
 STACK = np.dtype([(name, np.float64) for name in ("step_s", "sequence_s", "ttft_s")])
 """What a serving stack adds."""
 
 RATE, TIME, HOST, WATTS, BYTES = "rate", "time", "host_time", "watts", "bytes"
-SHARE, LOSS, EXCESS, NUMBER = "share", "loss", "excess", "number"
-"""Kinds of numbers: 1/s, s of kernels and links, s of a serving stack, W, B; and without a dimension a share of a peak,
-a share near 1 that is known by what it loses, a number known by how far it is above 1, and any other."""
+SHARE, LOSS, EXCESS, NUMBER, PRICE = "share", "loss", "excess", "number", "price"
+"""Kinds of numbers: 1/s, s of kernels and links, s of a serving stack, W, B; without a dimension a share of a peak, a
+share near 1 that is known by what it loses, a number known by how far it is above 1, and any other; and USD."""
 
 _OPERATIONS = ("gemm", "experts", "decode_attention", "context_attention")
 _KIT_NUMBERS = {
@@ -71,6 +77,7 @@ _SHORT = {
     "system.power.psu.rated_w": "rating of power supplies",
     "system.power.psu.efficiency": "efficiency of power supplies",
     "system.power.max_w": "maximum watts of a system",
+    "prices.usd_per_kwh": "price of energy",
     "facility.pue": "PUE",
     "facility.fixed_overhead": "overhead of the building at any load",
 }
@@ -84,6 +91,8 @@ def short_name(path: str) -> str:
     head, _, last = found.rpartition(".")
     if head == "accelerator.dense_flop_per_s":
         return f"{prefix}{last} peak"
+    if head == "prices":
+        return f"{prefix}price of an hour of {last}"
     if head == "system.power.host_dc_w":
         return f"{prefix}host watts ({last})"
     for start in ("efficiency.operations.", "efficiency.", "system.power.", "system."):
@@ -154,15 +163,21 @@ class Varied:
 
 
 class Numbers:
-    """All numbers behind an answer.   vintage : of provisioned watts, where they are asked for."""
+    """All numbers behind an answer.   vintage : of provisioned watts, bill : of money, where they are asked for."""
 
     def __init__(
-        self, sides: Sequence[Side], stack: Stack | None, fidelity: Fidelity, vintage: str | None = None
+        self,
+        sides: Sequence[Side],
+        stack: Stack | None,
+        fidelity: Fidelity,
+        vintage: str | None = None,
+        bill: Bill | None = None,
     ) -> None:
         self.sides, self.fidelity = tuple(sides), fidelity
         found: dict[str, Parameter] = {}
         for number, side in enumerate(self.sides):
-            for one in _of_side(side, number, fidelity, vintage):
+            listed = [*_of_side(side, number, fidelity, vintage), *_of_bill(side, number, bill)]
+            for one in listed:
                 before = found.get(one.path)
                 found[one.path] = one if before is None else _joined(before, one)
         if stack is not None:
@@ -171,7 +186,7 @@ class Numbers:
         self._stack = np.zeros(1, dtype=STACK)
         if stack is not None:
             self._stack[0] = (stack.step_s, stack.sequence_s, stack.ttft_s)
-        self._around = tuple(_around(side.system, vintage) for side in self.sides)
+        self._around = tuple(_around(side.system, vintage, bill) for side in self.sides)
 
     def __getitem__(self, path: str) -> Parameter:
         return next(one for one in self.parameters if one.path == path)
@@ -206,13 +221,34 @@ def _joined(one: Parameter, other: Parameter) -> Parameter:
     return Parameter(**{**one.__dict__, "effects": one.effects + other.effects})
 
 
-def _around(system: System, vintage: str | None) -> NDArray[np.void]:
+def _around(system: System, vintage: str | None, bill: Bill | None) -> NDArray[np.void]:
     power, hall, found = system.power, system.facility, np.zeros(1, dtype=AROUND)
     rated_w, _, _ = power.supplies
     reserved_w = np.nan if vintage is None else power.provisioned_w_per_accelerator.get(vintage, np.nan)
     max_w = np.nan if power.max_w is None else power.max_w
-    found[0] = (power.host_w, rated_w, 1.0, hall.pue, hall.fixed_overhead, max_w, reserved_w)
+    found[0] = (power.host_w, rated_w, 1.0, hall.pue, hall.fixed_overhead, max_w, reserved_w, *_prices(system, bill))
     return found
+
+
+def _prices(system: System, bill: Bill | None) -> tuple[float, float]:
+    """USD of an hour of an accelerator, and of a kWh that is paid beside it; NaN without a bill."""
+    if bill is None:
+        return np.nan, np.nan
+    return bill.usd_per_hour(axes.label(system.accelerator)), 0.0 if bill.includes_energy else bill.usd_per_kwh
+
+
+def _of_bill(side: Side, number: int, bill: Bill | None) -> Iterator[Parameter]:
+    """Prices: of an hour of the accelerator, by the grade of its sheet, and of energy, where it is not in the hour."""
+    if bill is None:
+        return
+    kind = axes.label(side.system.accelerator)
+    hour, kwh = _prices(side.system, bill)
+    known, said = bill.source(kind), bill.grade(kind) or "estimated"
+    moved = (Effect("around", number, ("usd_per_hour",), hour),)
+    yield Parameter(f"prices.{kind}", hour, "USD/h", PRICE, said, known, moved)
+    if kwh:
+        moved = (Effect("around", number, ("usd_per_kwh",), kwh),)
+        yield Parameter("prices.usd_per_kwh", kwh, "USD/kWh", PRICE, "estimated", "the bill", moved)
 
 
 def _unit(path: str) -> str:

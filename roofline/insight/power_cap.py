@@ -11,7 +11,7 @@ import xarray as xr
 from roofline.errors import InputError
 from roofline.insight.capped import PHASES, Capped
 from roofline.insight.clock import Clock
-from roofline.insight.held import held_plan
+from roofline.insight.holding import held_plan
 from roofline.serving.slo import LIMITS
 
 if TYPE_CHECKING:

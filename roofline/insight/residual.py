@@ -31,6 +31,7 @@ OF_FIGURES: Mapping[str, tuple[str, float]] = {
     "joules_per_token": ("joules_per_token", 1.0),
     "joules_per_token_at_boundary": ("joules_per_token", 1.0),
     "tokens_per_mwh": ("joules_per_token", -1.0),
+    "usd_per_mtok": ("throughput", -1.0),
     "power": ("power", 1.0),
     "power_at_boundary": ("power", 1.0),
 }
@@ -93,7 +94,8 @@ def residuals(
 ) -> dict[str, Floats]:
     """Factors on the figures that have a band, float64[draws] by name.   values : draws of each figure.
 
-    Figures of one quantity move together; those of two do not, though they would in part: of each figure by itself.
+    Figures of one quantity move together; those of two do not, though they would in part: of each figure by itself. The
+    latency of a request moves with its first token and with those after it.
     """
     count = len(next(iter(values.values())))
     factor: dict[str, Floats] = {}
@@ -108,4 +110,8 @@ def residuals(
         quantity, power = OF_FIGURES.get(figure, ("", 1.0))
         if quantity in factor:
             found[figure] = factor[quantity] ** power
+    if {"ttft", "tpot"} <= factor.keys() and "request_latency" in figures:
+        first, whole = values["ttft"], values["request_latency"]
+        rest = np.maximum(whole - first, 0.0)  # its tokens after the first
+        found["request_latency"] = (first * factor["ttft"] + rest * factor["tpot"]) / (first + rest)
     return found

@@ -40,6 +40,7 @@ SPREADS: Mapping[str, tuple[float, float, float]] = {
     of.LOSS: (0.10, 0.10, 0.30),
     of.EXCESS: (0.20, 0.20, 0.40),
     of.NUMBER: (0.03, 0.06, 0.25),
+    of.PRICE: (0.10, 0.10, 0.20),
 }
 """Kind of number -> standard deviation of its natural logarithm where it is published, measured and estimated.
 
@@ -59,6 +60,8 @@ REASONS: Mapping[str, str] = {
     "stands for sheets that differ by 0.5",
     of.LOSS: "efficiency of power supplies and the share of memory that a server may use, by what is lost",
     of.EXCESS: "PUE and the load of the fullest expert rank, by what is above 1: halls of one class differ by climate",
+    of.PRICE: "an hour of a part differs by a quarter between owners and years; a placeholder is 1.2 times its "
+    "neighbour; energy differs by place and contract",
     of.NUMBER: "coefficients of the draw: the fit on the H100 leaves 6 %; from part to part they differ far more",
 }
 """Why."""

@@ -56,7 +56,7 @@ def subject(
     options : of that function, one value each.   Raises InputError for bad input and where nothing runs.
     """
     from roofline.insight.cells import given_load, given_pass
-    from roofline.insight.held import held_plan
+    from roofline.insight.holding import held_plan
 
     if of not in KINDS:
         raise unknown_name("answer", str(of), KINDS)

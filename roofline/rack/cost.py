@@ -176,6 +176,14 @@ class Bill:
             return ""
         return "estimated" if self.sheet is None else self.sheet.grade(accelerator, self.tier or "")
 
+    def source(self, accelerator: str) -> str:
+        """Where that price is from."""
+        if self.sheet is None:
+            return "given"
+        path = f"usd_per_accelerator_hour.{self.tier}" if self.sheet.tiers else "usd_per_accelerator"
+        found = self.sheet.source_of(f"{path}.{accelerator}")
+        return "" if found is None else found.ref
+
     @property
     def usd_per_joule(self) -> float:
         """Price of energy [USD/J]."""

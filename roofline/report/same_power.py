@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roofline.errors import InputError
+from roofline.report.bands import band
 from roofline.report.plots import COLOURS, INK, QUIET, STYLE, basis_line, figure, shown_name
 from roofline.report.tables import compact, number
 
@@ -70,9 +71,9 @@ def same_power(ds: xr.Dataset) -> Figure:
         told = f"{asked}  ·  systems counted: {ds.attrs['filled_by']}  ·  {ds.attrs['hardware_prices']}, "
         canvas.text(0.012, 0.92, f"{told}{ds.attrs['usd_per_kwh']} USD/kWh", fontsize=10.5, color=QUIET, va="top")
         canvas.text(0.012, 0.886, basis_line(dict(ds.attrs)), fontsize=10.5, color=QUIET, va="top")
-        if any(marks):
-            said = "* the price of the hardware is an estimate or a placeholder"
-            canvas.text(0.012, 0.02, said, fontsize=9.5, color=QUIET)
+        said = ["lines under bars: 80 % of measurements of such runs are to lie there, where some were made"]
+        said += ["* the price of the hardware is an estimate or a placeholder"] if any(marks) else []
+        canvas.text(0.012, 0.02, "  ·  ".join(said), fontsize=9.5, color=QUIET)
         return canvas
 
 
@@ -164,6 +165,7 @@ def _panel(ax: Axes, cell: xr.Dataset, models: int, width: float) -> bool:
     values = cell["output_tokens_per_s"].values
     most = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     marked, end, small = False, most * 1.02, 1.0 if models <= 3 else 0.85
+    between, drawn = band(cell, "output_tokens_per_s"), most
     for s, value in enumerate(values):
         row = cell.isel(system=s)
         if not np.isfinite(value):
@@ -171,6 +173,10 @@ def _panel(ax: Axes, cell: xr.Dataset, models: int, width: float) -> bool:
             ax.text(0.01, s, "\n".join(why), va="center", fontsize=9 * small, color=QUIET, transform=_along(ax))
             continue
         ax.barh(s, value, height=0.62, color=COLOURS[0])
+        low_end, high_end = (float(ends.values[s]) for ends in between)
+        if np.isfinite(high_end):
+            ax.plot([low_end, high_end], [s + 0.36, s + 0.36], color=INK, linewidth=2.0, solid_capstyle="butt")
+            drawn = max(drawn, high_end)
         usd, joules = float(row["usd_per_mtok"]), float(row["joules_per_token_at_boundary"])
         star = "*" if str(row["price_grade"].item()) == ESTIMATED and "price_vintage" in cell.attrs else ""
         marked |= bool(star)
@@ -185,7 +191,7 @@ def _panel(ax: Axes, cell: xr.Dataset, models: int, width: float) -> bool:
         ax.annotate(second, (value, s + low), fontsize=9 * small, color=QUIET, linespacing=1.1, **about)
         words = max(_BOLD * len(first), _SMALL * max(len(line) for line in second.split("\n"))) * small
         end = max(end, value / (1.0 - min(0.85, (words + 0.012) / width)))
-    ax.set_xlim(0.0, end)
+    ax.set_xlim(0.0, max(end, 1.02 * drawn))
     ticks = [tick for tick in ax.get_xticks() if tick <= most * 1.02]
     ax.set_xticks(ticks, [compact(tick) for tick in ticks])
     ax.grid(True, axis="x", color="#d0d7de", linewidth=0.5)

@@ -97,6 +97,8 @@ def serve(
         concurrency, rate = asked.concurrency, asked.rate
     if (concurrency is None) == (rate is None):
         raise InputError("serve: give either concurrency (a closed loop) or rate (open arrivals)")
+    if cv is not None and rate is None:
+        raise InputError(f"cv = {cv!r}: of the times between arrivals of a rate; a closed loop of clients has none")
     requests, cv = asked.requests, asked.rate_cv if cv is None else cv
     loads, name = _loads(concurrency, rate)
     sheet, size = Stack.load(stack), axes.count("chunk", chunk)

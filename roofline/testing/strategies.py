@@ -241,8 +241,8 @@ def setups(
     return idealised(setup) if ideal else setup
 
 
-CELL_LIMITS = [limit for limit in Limit if limit not in (Limit.POWER, Limit.LINK)]
-"""Limits a cell can meet by itself; POWER is one of choices between cells."""
+CELL_LIMITS = [limit for limit in Limit if limit not in (Limit.POWER, Limit.LINK, Limit.RACK)]
+"""Limits a cell can meet by itself; the others are of choices between cells, and of what stands around them."""
 
 
 @st.composite

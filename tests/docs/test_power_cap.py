@@ -9,7 +9,7 @@ import numpy as np
 import roofline as rl
 from roofline.insight.capped import Capped
 from roofline.insight.clock import BANDS, Clock
-from roofline.insight.held import held_plan
+from roofline.insight.holding import held_plan
 from roofline.insight.power_cap import power_cap
 from tests.docs.pages import DOCS, table
 

@@ -9,7 +9,8 @@ import pytest
 
 import roofline as rl
 from roofline.insight.cells import given_load, given_pass
-from roofline.insight.held import HELD, held_plan
+from roofline.insight.held import HELD
+from roofline.insight.holding import held_plan
 
 PLANS: list[tuple[str, str, dict[str, Any]]] = [
     ("llama-3.1-70b", "dgx-h100", {"modes": "aggregated"}),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import roofline as rl
 from roofline.insight.capped import Capped
 from roofline.insight.clock import BANDS, Clock, Work, fastest
-from roofline.insight.held import HELD, Held, held_plan
+from roofline.insight.held import HELD, Held
+from roofline.insight.holding import held_plan
 from roofline.insight.power_cap import power_cap, sentence
 from roofline.specs import System
 

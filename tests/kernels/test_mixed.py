@@ -197,6 +197,7 @@ def test_a_chunk_is_never_free(reach: Reach, setup: Setup, load: Load) -> None:
 
 
 @pytest.mark.reaches("pass", "exchange")
+@PATIENT
 @given(setups(fidelity="kernel"), loads())
 def test_a_mixed_step_is_never_faster_than_its_chunks_alone(reach: Reach, setup: Setup, load: Load) -> None:
     """Without a pipeline. With one, a step need not take the chunks through all its stages."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline as rl
@@ -58,6 +58,7 @@ def facts(draw: st.DrawFn, tight: bool = False) -> PowerFacts:
     )
 
 
+few_or_many = st.one_of(st.integers(1, 4), st.integers(1, 300))
 groups = st.lists(st.integers(1, 300), min_size=1, max_size=4).map(np.array)
 
 
@@ -101,7 +102,8 @@ def test_a_building_with_a_fixed_overhead_is_worse_at_low_load() -> None:
 
 
 @pytest.mark.reaches("all work", "some work", "none works")
-@given(facts(tight=True), st.integers(1, 300), st.floats(0.0, 1.0))
+@settings(max_examples=4 * settings.default.max_examples)
+@given(facts(tight=True), few_or_many, st.floats(0.0, 1.0))
 def test_no_system_draws_more_than_it_may(
     reach: Callable[[str], None], fact: PowerFacts, group: int, share: float
 ) -> None:
@@ -127,7 +129,6 @@ def test_no_system_draws_more_than_it_may(
             continue
         assert placed.used[0] == working * group
         assert placed.busy_w[0] <= most_w * (1 + 1e-12)
-        assert placed.busy_w[0] >= placed.idle_w[0] * (1 - 1e-12)
 
 
 @given(facts(tight=True), st.integers(1, 300), st.floats(0.0, 1.0))
