@@ -136,11 +136,10 @@ roofline compare --study gb300-over-hopper
 
 ```python
 import roofline as rl
-from roofline.insight.compare import compare
 
 old = rl.System.load("dgx-h100").replace(name="H100 with more memory", accelerator__memory__bytes=150e9)
 asked = {{"model": "llama-3.1-8b", "isl": 1024, "osl": 256, "most_accelerators": 1}}
-ds = compare(old, "dgx-b200", at=60, interactivity=[20, 60, 120], **asked)
+ds = rl.compare(old, "dgx-b200", at=60, interactivity=[20, 60, 120], **asked)
 print(ds["ratio_tokens_per_mwh"].to_series())
 print(ds[["factor", "alone", "last"]].to_dataframe())
 assert abs(float(ds["factor"].prod()) / float(ds.attrs["ratio"]) - 1) < 1e-9
@@ -286,7 +285,7 @@ compare: {{old: dgx-h100, new: dgx-h200, model: llama-3.1-8b, isl: 512, osl: 128
 - Acceptance of drafts is the same on both sides unless a side says otherwise, and a choice, not a measurement.
 - Prices of accelerator-hours, energy in them, are those of a sheet (`prices=`, `tier=`; default `semianalysis-v1`,
   `hyperscaler`, or the sheet of the vintage of the watts) or given; nothing depreciates here. Where the sheet has none
-  of a side, nothing is said per USD.
+  of a side, nothing is said per USD. Hours without work are paid too (`load` of a side).
 """
 
 

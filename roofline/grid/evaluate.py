@@ -162,6 +162,7 @@ def system_coords(systems: Sequence[System]) -> dict[str, Any]:
         "psu_load": (("system", "psu_point"), curve(load for _, load, _ in supplies)),
         "psu_efficiency": (("system", "psu_point"), curve(efficiency for _, _, efficiency in supplies)),
         "pue": ("system", [system.facility.pue for system in systems]),
+        "network_w": ("system", [system.power.network_w for system in systems]),
         "fixed_overhead": ("system", [system.facility.fixed_overhead for system in systems]),
         "vintage": np.array(vintages, dtype=object),
         "provisioned_w": (("system", "vintage"), np.array(provisioned, dtype=float).reshape(len(systems), -1), watts),

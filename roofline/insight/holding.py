@@ -11,7 +11,6 @@ from roofline.insight.parameters import Numbers, Side
 from roofline.planning.money import PRICED, UsdPerMtok, bill_of, objective_of
 from roofline.planning.plan import plan
 from roofline.planning.question import question
-from roofline.serving.workload import Workload
 from roofline.specs import Facility, Model, Recipe, System
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ def held_plan(
     sought, vintage = options.get("objective", "tokens_per_mwh"), options.get("vintage")
     paid = None if bill is None and sought not in PRICED else bill_of(bill, vintage)
     of_money = paid if sought in PRICED else None
-    objective = objective_of(sought, boundary, basis, vintage, of_money, (Workload.of(workload).duty,))
     ds = plan(shape, box, recipe, workload=workload, slo=slo, bill=of_money, **options)
     if any(ds.sizes[dim] != 1 for dim in ("model", "system", "workload", "slo")):
         raise InputError("one model, system, workload and SLO at a time: an answer is held, not a table of them")
@@ -62,6 +60,7 @@ def held_plan(
         workload, slo, stack=options.get("stack", "default"), chunks=chunk, acceptance=options.get("acceptance"),
         rate=options.get("rate"),
     )  # fmt: skip
+    objective = objective_of(sought, boundary, basis, vintage, of_money, (asked.workloads[0].duty,))
     sides = [Side.of(shape, box, _recipe(recipe, chosen["recipe"].item()), "kernel")]
     if chosen["mode"].item() == "disaggregated":
         sides.append(_prompt_side(shape, box, recipe, chosen, options.get("prefill_systems"), facility))

@@ -46,7 +46,7 @@ LEVERS = (
     Lever("duty", "orchestration", "share of the time in which work is offered"),
     Lever("stack", "orchestration", "host times of the serving stack"),
     Lever(
-        "hosts", "facility", "watts beside the accelerators: hosts, switches, supplies, the rest of what is provisioned"
+        "hosts", "facility", "watts beside the accelerators: hosts, network, supplies, the rest of what is provisioned"
     ),
     Lever("pue", "facility", "cooling and PUE"),
     Lever("price", "price", "USD per accelerator-hour"),
@@ -241,6 +241,7 @@ def _power(of: Mapping[str, System], old: System, new: System) -> SystemPower:
             provisioned[vintage] = value
     given: dict[str, Any] = {
         "host_dc_w": {name: watts * scale for name, watts in power.host_dc_w.items()},
+        "network_w": power.network_w * scale,
         "provisioned_w_per_accelerator": provisioned,
     }
     given |= {} if psu is None else {"psu": psu}

@@ -34,7 +34,7 @@ AROUND = np.dtype(
     [
         (name, np.float64)
         for name in (
-            *("host_w", "psu_rated_w", "psu_gain", "pue", "fixed_overhead", "max_w", "reserved_w"),
+            *("host_w", "psu_rated_w", "psu_gain", "network_w", "pue", "fixed_overhead", "max_w", "reserved_w"),
             *("usd_per_hour", "usd_per_kwh"),
         )
     ]
@@ -74,6 +74,7 @@ _SHORT = {
     "system.scale_up.hop_s": "scale-up hop",
     "system.scale_out.bytes_per_s": "scale-out bandwidth",
     "system.scale_out.hop_s": "scale-out hop",
+    "system.power.network_w": "network between systems",
     "system.power.psu.rated_w": "rating of power supplies",
     "system.power.psu.efficiency": "efficiency of power supplies",
     "system.power.max_w": "maximum watts of a system",
@@ -226,7 +227,17 @@ def _around(system: System, vintage: str | None, bill: Bill | None) -> NDArray[n
     rated_w, _, _ = power.supplies
     reserved_w = np.nan if vintage is None else power.provisioned_w_per_accelerator.get(vintage, np.nan)
     max_w = np.nan if power.max_w is None else power.max_w
-    found[0] = (power.host_w, rated_w, 1.0, hall.pue, hall.fixed_overhead, max_w, reserved_w, *_prices(system, bill))
+    found[0] = (
+        power.host_w,
+        rated_w,
+        1.0,
+        power.network_w,
+        hall.pue,
+        hall.fixed_overhead,
+        max_w,
+        reserved_w,
+        *_prices(system, bill),
+    )
     return found
 
 
@@ -311,6 +322,9 @@ def _of_side(side: Side, number: int, fidelity: Fidelity, vintage: str | None) -
     for name, watts in power.host_dc_w.items():
         moved = goes("around", watts, "host_w")
         yield from _parameter(system, "system", f"power.host_dc_w.{name}", watts, moved, prefix)
+    if power.network_w:
+        moved = goes("around", power.network_w, "network_w")
+        yield from _parameter(system, "system", "power.network_w", power.network_w, moved, prefix)
     if power.psu is not None:
         moved = goes("around", power.psu.rated_w, "psu_rated_w")
         yield from _parameter(system, "system", "power.psu.rated_w", power.psu.rated_w, moved, prefix)

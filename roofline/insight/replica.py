@@ -150,6 +150,7 @@ def watts_around(
         psu_rated_w=around["psu_rated_w"],
         pue=around["pue"],
         fixed_overhead=around["fixed_overhead"],
+        network_w=around["network_w"],
         provisioned_w={objective.vintage: around["reserved_w"]} if objective.vintage else {},
     )
     systems, _ = facts.placement(group)

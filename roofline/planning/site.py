@@ -128,7 +128,8 @@ def by_hour(ds: xr.Dataset) -> xr.Dataset:
     if "pue_by_load" in ds.attrs:
         curve = Pue.of([point.split(":") for point in ds.attrs["pue_by_load"].split(",")])
         racks = load * ds["rack_power_running"] + (1.0 - load) * ds["rack_power_idle"]
-        drawn = racks * xr.apply_ufunc(curve.at, racks / ds["rack_power_running"], vectorize=True)
+        network = ds["power_running"] / curve.at(1.0) - ds["rack_power_running"]
+        drawn = (racks + network) * xr.apply_ufunc(curve.at, racks / ds["rack_power_running"], vectorize=True)
     rates = load * ds["output_tokens_per_s"]
     order = (*DIMS, "hour")
     where = describe("facility", "metered")

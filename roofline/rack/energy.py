@@ -30,7 +30,7 @@ BASES: tuple[str, ...] = get_args(Basis)
 JOULES_PER_MWH = 3.6e9
 _NEEDED = (
     *("power", "tokens_per_s_per_gpu", "accelerators", "system_accelerators", "tdp_w", "idle_w", "host_w", "max_w"),
-    *("psu_rated_w", "psu_load", "psu_efficiency", "pue", "fixed_overhead", "vintage", "provisioned_w"),
+    *("psu_rated_w", "psu_load", "psu_efficiency", "pue", "fixed_overhead", "network_w", "vintage", "provisioned_w"),
 )
 """What a roll-up reads of a Dataset."""
 NAMEPLATE = "nameplate"
@@ -60,6 +60,7 @@ class PowerFacts:
     pue: float
     provisioned_w: Mapping[str, float] = field(default_factory=dict)  # facility W per accelerator, by vintage
     fixed_overhead: float = 0.0  # of the building whatever the racks draw, over max_w
+    network_w: float = 0.0  # of a system's share of the network outside it
 
     @classmethod
     def of(cls, system: System) -> PowerFacts:
@@ -81,6 +82,7 @@ class PowerFacts:
             system.facility.pue,
             power.provisioned_w_per_accelerator,
             system.facility.fixed_overhead,
+            power.network_w,
         )
 
     def placement(self, group: Ints) -> tuple[Ints, Ints]:
@@ -96,9 +98,10 @@ class PowerFacts:
 
     @property
     def fixed_w(self) -> float:
-        """What the building takes for a system whatever it draws [W]; arrays broadcast."""
+        """What the facility takes beside a system whatever that draws [W]: building and network; arrays broadcast."""
         fixed: Any = np.where(np.asarray(self.fixed_overhead) > 0.0, self.fixed_overhead * np.asarray(self.max_w), 0.0)
-        return fixed if fixed.ndim else float(fixed)
+        fixed = fixed + self.network_w * (self.pue - self.fixed_overhead)
+        return fixed if np.ndim(fixed) else float(fixed)
 
     def at_meter(self, rack: Floats, systems: Ints | float) -> Floats:
         """Watts at the facility's meter of systems that draw `rack` together, section 11 of docs/equations.md."""
@@ -152,7 +155,7 @@ class PowerFacts:
             part: Floats = np.where(np.asarray(self.tdp_w) > share, share, self.tdp_w)
             return used * part
         rack: Floats = systems * self.max_w
-        return rack * self.pue if boundary == "facility" else rack
+        return self.at_meter(rack, systems) if boundary == "facility" else rack
 
     def placed(
         self, draw: Floats, group: Ints, boundary: Boundary, basis: Basis = "metered", vintage: str | None = None
@@ -228,7 +231,7 @@ def rollup(
     """The Dataset of `decode` or `prefill` with energy at a boundary.
 
     boundary : `accelerator`; `rack` adds hosts, switches, idle accelerators of the same system and power supplies;
-        `facility` adds what the building takes, by its PUE.
+        `facility` adds the network between systems, and what the building takes by its PUE.
     basis : `metered` (modelled draw) or `provisioned` (the power that has to be reserved: nameplate, or an all-in
         figure per accelerator of a `vintage`, which includes the facility).
     duty : share of time that the replica is busy; the rest it idles and is charged.
@@ -301,5 +304,6 @@ def _facts(one: xr.Dataset) -> PowerFacts:
         psu_efficiency=curve("psu_efficiency"),
         pue=number("pue"),
         fixed_overhead=number("fixed_overhead"),
+        network_w=number("network_w"),
         provisioned_w={name: watts for name, watts in by_vintage if not np.isnan(watts)},
     )

@@ -179,9 +179,11 @@ class Filled:
 
     def at(self, load: float, boundary: Boundary, one: Placed | None = None) -> float:
         """Metered watts of all of it, or of one of `placed`, where the site serves a share of all it can: (8), (8a)."""
+        some = self.placed if one is None else (one,)
         if boundary != "facility" or self.pue is None:
-            return sum(each.at(load, boundary) for each in (self.placed if one is None else (one,)))
-        return self.at(load, "rack", one) * self.pue.at(self.at(load, "rack") / self.at(1.0, "rack"))
+            return sum(each.at(load, boundary) for each in some)
+        network_w = sum(each.systems * each.part.facts.network_w for each in some)
+        return (self.at(load, "rack", one) + network_w) * self.pue.at(self.at(load, "rack") / self.at(1.0, "rack"))
 
     def mean(self, loads: Sequence[float], boundary: Boundary, one: Placed | None = None) -> float:
         """Mean of `at` over hours of these loads."""

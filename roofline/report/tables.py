@@ -52,7 +52,9 @@ STAMPS = (
 """Attributes of a result that a table repeats in every row, so that a row copied elsewhere still says what it is."""
 
 
-FACTS = frozenset({"system_accelerators", "tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w", "pue", "fixed_overhead"})
+FACTS = frozenset(
+    {"system_accelerators", "tdp_w", "idle_w", "host_w", "max_w", "psu_rated_w", "network_w", "pue", "fixed_overhead"}
+)
 """Coordinates that a roll-up needs and a reader of a table finds in the sheets."""
 
 

@@ -32,6 +32,9 @@ LARGEST_RACK = 256
 HOST_W_PER_ACCELERATOR = 1352.0 / 8
 """DC watts of CPUs, NICs, switches and fans per accelerator where no system tells, as in a box of eight [W]."""
 
+NETWORK_W_PER_ACCELERATOR = 473.6 / 8
+"""Watts of the network outside per accelerator where no system tells, as of a box of eight [W]."""
+
 PSU_LOAD = (0.05, 0.1, 0.2, 0.5, 1.0)
 PSU_EFFICIENCY = (0.886, 0.924, 0.945, 0.964, 0.956)
 PSU_MARGIN = 1.5
@@ -112,6 +115,7 @@ def _like(accelerator: Accelerator, system: System, count: int) -> dict[str, Any
     hotter_w = max(0.0, own - shipped) * count / PSU_EFFICIENCY[-1] if own and shipped else 0.0
     watts: dict[str, Any] = {
         "host_dc_w": {part: share * watts for part, watts in power.host_dc_w.items()},
+        "network_w": share * power.network_w,
         "provisioned_w_per_accelerator": {} if hotter_w else dict(power.provisioned_w_per_accelerator),
     }
     if power.psu:
@@ -125,7 +129,7 @@ def _like(accelerator: Accelerator, system: System, count: int) -> dict[str, Any
 def _of_constants(accelerator: Accelerator, count: int, folders: Folders) -> dict[str, Any]:
     """The same where no system tells."""
     host_w, tdp_w = HOST_W_PER_ACCELERATOR * count, accelerator.power.tdp_w
-    watts: dict[str, Any] = {"host_dc_w": {"host": host_w}}
+    watts: dict[str, Any] = {"host_dc_w": {"host": host_w}, "network_w": NETWORK_W_PER_ACCELERATOR * count}
     if tdp_w is not None:
         largest_dc_w = tdp_w * count + host_w
         watts["psu"] = {"rated_w": PSU_MARGIN * largest_dc_w, "load": PSU_LOAD, "efficiency": PSU_EFFICIENCY}

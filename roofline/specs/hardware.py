@@ -202,6 +202,10 @@ class SystemPower(MayBeUndisclosed):
             description="DC watts of all that is not accelerators, by any names; summed; left out where undisclosed",
         ),
     ]
+    network_w: Annotated[
+        q.NetworkWatts,
+        Field(description="of the network outside the system, its share [W]: counted at the facility; 0 where unknown"),
+    ] = 0.0
     psu: Psu | None = None
     max_w: Annotated[
         q.SystemWattsIfKnown,

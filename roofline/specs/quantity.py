@@ -120,6 +120,7 @@ SystemWatts = Annotated[float, Quantity("W", 50.0, 1e12, _WATT_SLIPS, (300.0, 1e
 WattsIfKnown = Annotated[float | None, get_args(Watts)[1]]
 IdleWattsIfKnown = Annotated[float | None, get_args(IdleWatts)[1]]
 SystemWattsIfKnown = Annotated[float | None, get_args(SystemWatts)[1]]
+NetworkWatts = Annotated[float, Quantity("W", 0.0, 1e9, (("kW", 1e3),))]
 HostWatts = Annotated[float, Quantity("W", 0.0, 1e9, (("kW", 1e3),), (30.0, 1e7))]
 Seconds = Annotated[float, Quantity("s", 0.0, 1e-2, (("microseconds", 1e-6), ("milliseconds", 1e-3)), (1e-9, 1e-3))]
 HostSeconds = Annotated[float, Quantity("s", 0.0, 10.0, (("microseconds", 1e-6), ("milliseconds", 1e-3)), (1e-7, 1.0))]

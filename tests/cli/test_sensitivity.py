@@ -232,7 +232,7 @@ def test_options_of_the_public_functions_are_taken() -> None:
     got = SensitivityDocument.model_validate_json(run("sensitivity", *where, *drafted, "--json"))
     ds = sensitivity(*where, of="decode", tp=8, moe_tp=8, batch=4, context=2048, drafts=1, acceptance=[0.8])
     assert got.figures[0].value == float(ds["value"].sel(figure=got.figure))
-    arriving = ("--of", "serve", "--recipe", "fp8", "--tp", "8", "--rate", "1", "--cv", "2", "--slots", "16")
+    arriving = ("--of", "serve", "--recipe", "fp8", "--tp", "8", "--rate", "1", "--cv", "2", "--slots", "4")
     words = run("sensitivity", *WHERE, *arriving, "--workload", "1k/100")
     assert ", without that of the arrivals" in words
 

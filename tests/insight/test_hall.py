@@ -43,9 +43,11 @@ def test_a_search_counts_it_as_a_roll_up_does(box: System) -> None:
     of_box = rl.plan(MODEL, box, RECIPE, workload="1k/1k", modes="aggregated").squeeze()
     plain = rl.plan(MODEL, "dgx-h100", RECIPE, workload="1k/1k", modes="aggregated", boundary="rack").squeeze()
     rack_w = float(plain["power_at_boundary"]) * 8
-    pue = box.facility.pue + 0.1 * (box.power.max_w / rack_w - 1.0)
+    fixed_w = 0.1 * box.power.max_w + (box.facility.pue - 0.1) * 473.6
     assert of_box["deployment"] == plain["deployment"]
-    assert float(of_box["power_at_boundary"]) * 8 == pytest.approx(pue * rack_w, rel=1e-9)
+    assert float(of_box["power_at_boundary"]) * 8 == pytest.approx(
+        (box.facility.pue - 0.1) * rack_w + fixed_w, rel=1e-9
+    )
     bound = ideal_bound(Model.load(MODEL), box, [Recipe.load(RECIPE)], Workload.of("1k/1k"))
     assert bound.joules_per_token < float(of_box["joules_per_token_at_boundary"])
 

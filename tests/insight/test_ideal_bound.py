@@ -61,7 +61,9 @@ def test_llama_by_hand(isl: int, osl: int) -> None:
     joules = both * draw(1, 1) + (compute - both) * draw(1, 0) + (memory - both) * draw(0, 1)
     rack_w = (joules / seconds + system.power.host_w / 8) / max(system.power.supplies[2])
     assert found.gpu_seconds == pytest.approx(seconds, rel=1e-12)
-    assert found.joules_per_token == pytest.approx(seconds * rack_w * system.facility.pue, rel=1e-12)
+    assert found.joules_per_token == pytest.approx(
+        seconds * (rack_w + system.power.network_w / 8) * system.facility.pue, rel=1e-12
+    )
 
 
 @settings(max_examples=12)

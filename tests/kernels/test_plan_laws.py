@@ -339,6 +339,7 @@ def test_watts_around_a_replica_are_those_of_a_roll_up(
         power["pue"],
         {"a vintage": 1500.0},
         min(0.07, power["pue"] - 1.0),
+        473.6,
     )
     for boundary, basis, vintage in BASES:
         record = Objective("joules_per_token", boundary, basis, vintage)._power(facts)

@@ -60,6 +60,7 @@ def watts_at(boundary: str, facts: Plain, group: int, drawn: float, replicas: in
         return float(rack) / replicas
     share = facts.get("fixed_overhead", 0.0)  # of the building's PUE, over the rating of a system
     fixed = share * facts["max_w"] if share else facts.get("fixed_w", 0.0)
+    fixed += (facts["pue"] - share) * facts.get("network_w", 0.0)
     return float(rack * (facts["pue"] - share) + systems * fixed) / replicas
 
 

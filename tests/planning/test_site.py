@@ -227,7 +227,11 @@ def test_a_rack_that_would_draw_too_much_runs_fewer_replicas() -> None:
 
 def test_a_system_counted_with_what_is_set_aside() -> None:
     given: dict[str, Any] = {"power": "100MW", **WHERE}
-    for vintage, watts in (("semianalysis-v1", 1730.0), ("semianalysis-2026", 1370.0), (None, 10200 * 1.3 / 8)):
+    for vintage, watts in (
+        ("semianalysis-v1", 1730.0),
+        ("semianalysis-2026", 1370.0),
+        (None, (10200 + 473.6) * 1.3 / 8),
+    ):
         ds = site(systems="hgx-h100", basis="provisioned", vintage=vintage, **given).squeeze()
         assert ds["power_taken"].item() == pytest.approx(8 * watts * ds["systems"].item())
         assert 0.0 <= ds["power_left"].item() < 40 * watts
@@ -344,11 +348,12 @@ def test_pue_by_load_is_charged_hour_by_hour(modes: str) -> None:
     for name in ("energy_per_day", "usd_per_mtok", "usd_per_mtok_input", "usd_per_mtok_energy", "water_l_per_token"):
         assert same[name].item() == pytest.approx(flat[name].item(), rel=1e-12)
     full, idle = one["rack_power_running"].item(), one["rack_power_idle"].item()
-    assert flat["power_idle"].item() == pytest.approx(1.25 * idle)
+    network = 473.6 * one["systems"].item()
+    assert flat["power_idle"].item() == pytest.approx(1.25 * (idle + network))
     joules = 0.0
     for share in load:
         racks = share * full + (1.0 - share) * idle
-        joules += 3600.0 * racks * (1.75 - 0.5 * max(0.0, racks / full - 0.4) / 0.6)
+        joules += 3600.0 * (racks + network) * (1.75 - 0.5 * max(0.0, racks / full - 0.4) / 0.6)
     assert one["energy_per_day"].item() == pytest.approx(joules, rel=1e-12)
     assert 3600.0 * by_hour(ds)["power"].sum().item() == pytest.approx(joules, rel=1e-9)
     tokens = one["output_tokens_per_day"].item()

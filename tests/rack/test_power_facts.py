@@ -55,6 +55,7 @@ def facts(draw: st.DrawFn, tight: bool = False) -> PowerFacts:
         pue=pue,
         provisioned_w={"v1": tdp * 3.0},
         fixed_overhead=draw(st.sampled_from([0.0, 0.5, 1.0])) * (pue - 1.0),
+        network_w=draw(st.sampled_from([0.0, 500.0])),
     )
 
 
@@ -78,12 +79,9 @@ def test_each_boundary_holds_the_one_before(fact: PowerFacts, group: int, shares
             assert (larger.busy_w >= smaller.busy_w * slack).all()
             assert (larger.idle_w >= smaller.idle_w * slack).all()
         systems, _ = fact.placement(size)
-        fixed_w = (
-            fact.fixed_overhead * systems * fact.max_w if basis == "metered" else fact.fixed_overhead * rack.busy_w
-        )
-        np.testing.assert_allclose(
-            facility.busy_w, rack.busy_w * (fact.pue - fact.fixed_overhead) + fixed_w, rtol=1e-14
-        )
+        served_w = rack.busy_w + systems * fact.network_w
+        fixed_w = systems * fact.fixed_overhead * fact.max_w
+        np.testing.assert_allclose(facility.busy_w, served_w * (fact.pue - fact.fixed_overhead) + fixed_w, rtol=1e-13)
         assert (inner.used == rack.used).all()
         assert (inner.used == facility.used).all()
         assert (inner.busy_w >= inner.idle_w * slack).all()

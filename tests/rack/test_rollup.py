@@ -34,11 +34,11 @@ def test_one_box_by_hand() -> None:
     assert 0.1 < load < 0.2 or 0.2 < load < 0.5
     (x0, y0), (x1, y1) = ((0.1, 0.924), (0.2, 0.945)) if load < 0.2 else ((0.2, 0.945), (0.5, 0.964))
     wall = direct / (y0 + (y1 - y0) * (load - x0) / (x1 - x0))
-    facility = wall * 1.3
+    facility = (wall + 473.6) * 1.3
     quiet = 8 * 74.9 + 1352
     at = quiet / 19_800
     assert 0.05 < at < 0.1
-    idle = quiet / (0.886 + (0.924 - 0.886) * (at - 0.05) / 0.05) * 1.3
+    idle = (quiet / (0.886 + (0.924 - 0.886) * (at - 0.05) / 0.05) + 473.6) * 1.3
 
     rolled = rl.rollup(cell)
     assert rolled["power_at_boundary"].item() == pytest.approx(facility / 8, rel=1e-12)
@@ -55,7 +55,7 @@ def test_one_box_by_hand() -> None:
     assert part["tokens_per_mwh"].item() == pytest.approx(3.6e9 * 0.4 * 8 * rate / mean, rel=1e-12)
 
     plate = rl.rollup(cell, basis="provisioned")
-    assert plate["power_at_boundary"].item() == pytest.approx(10_200 * 1.3 / 8, rel=1e-12)
+    assert plate["power_at_boundary"].item() == pytest.approx((10_200 + 473.6) * 1.3 / 8, rel=1e-12)
     for vintage, watts in (("semianalysis-v1", 1730.0), ("semianalysis-2026", 1370.0)):
         allin = rl.rollup(cell, basis="provisioned", vintage=vintage)
         assert allin["power_at_boundary"].item() == pytest.approx(watts, rel=1e-12)
@@ -99,7 +99,12 @@ def test_boundaries_nest_and_duty_costs(ds: xr.Dataset) -> None:
         for smaller, larger in ((own, rack), (rack, facility)):
             rest = larger["power_at_boundary"] / smaller["power_at_boundary"]
             assert float(rest.min()) >= 1
-        xr.testing.assert_allclose(facility["power_at_boundary"], rack["power_at_boundary"] * ds["pue"], rtol=1e-14)
+        groups = ds["accelerators"]  # a system holds whole replicas, or a replica takes whole systems
+        fits = groups <= ds["system_accelerators"]
+        systems = xr.where(fits, 1, np.ceil(groups / ds["system_accelerators"]))
+        used = xr.where(fits, ds["system_accelerators"] // groups * groups, groups)
+        served = rack["power_at_boundary"] + ds["network_w"] * systems / used
+        xr.testing.assert_allclose(facility["power_at_boundary"], served * ds["pue"], rtol=1e-13)
         busy, half = rl.rollup(ds, basis=basis, duty=1.0), rl.rollup(ds, basis=basis, duty=0.5)  # type: ignore[arg-type]
         assert float((half["tokens_per_mwh"] / busy["tokens_per_mwh"]).max()) < 1
         if basis == "provisioned":

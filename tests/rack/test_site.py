@@ -33,6 +33,7 @@ def facts(draw: st.DrawFn) -> PowerFacts:
         pue=draw(st.floats(1.2, 2.0)),
         provisioned_w={"v": full / accelerators * 1.5},
         fixed_overhead=draw(st.sampled_from([0.0, 0.2])),
+        network_w=draw(st.sampled_from([0.0, 400.0])),
         **PSU,
     )
 
