@@ -93,7 +93,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "numba_threads": numba_config.NUMBA_NUM_THREADS,
         "load_average_at_start": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}".rstrip(", "),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
