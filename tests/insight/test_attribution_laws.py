@@ -170,11 +170,12 @@ def test_a_lever_that_nothing_feels_has_a_factor_of_one() -> None:
 
 
 def test_levers_that_do_the_same_have_the_same_factor() -> None:
-    """What is set aside is the rating times PUE: a fifth more of either costs alike, whatever else is moved."""
+    """What is set aside is the rating and the network times PUE: a fifth more of either costs alike, always."""
     old = System.load("dgx-h100")
     new = old.replace(
-        name="larger", power__max_w=1.2 * 10_200.0, facility__pue=1.2 * 1.3, accelerator__memory__bytes_per_s=4e12
-    )
+        name="larger", power__max_w=1.2 * 10_200.0, power__network_w=1.2 * 473.6, facility__pue=1.2 * 1.3,
+        accelerator__memory__bytes_per_s=4e12,
+    )  # fmt: skip
     found = factors(compare(old, new, levers="all", basis="provisioned", **ASKED))
     assert set(found) == {"bandwidth", "hosts", "pue"}
     assert found["hosts"] == pytest.approx(found["pue"], rel=1e-12)
