@@ -34,7 +34,7 @@ settings.register_profile(
 settings.register_profile(
     "ci", max_examples=60, deadline=None, print_blob=True, derandomize=True, suppress_health_check=SLOW_IS_FINE
 )
-settings.register_profile("nojit", parent=settings.get_profile("dev"), max_examples=3, derandomize=True, database=None)
+settings.register_profile("nojit", parent=settings.get_profile("dev"), max_examples=2, derandomize=True, database=None)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "")
 settings.load_profile(PROFILE or "ci")
 

@@ -36,8 +36,9 @@ def no_less(slow: xr.DataArray, fast: xr.DataArray) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_no_shipped_model_is_faster_than_ideal(system: str) -> None:
+    """Every third model on each system, each on a third of them; all pairs are held to it in test_shipped_sheets."""
     met = 0
-    for model in MODELS:
+    for model in MODELS[SYSTEMS.index(system) % 3 :: 3]:
         recipes = list(dict.fromkeys((*rl.Model.load(model).recipes, "nvfp4")))
         axes: dict[str, Any] = {"deployments": legal(model, system), "batch": [1, 500]}
         for run, length in (
@@ -58,7 +59,7 @@ def test_no_shipped_model_is_faster_than_ideal(system: str) -> None:
             assert (ideal["memory"] <= kernel["memory"]).where(kernel["memory"].notnull(), True).all()
             assert kernel["limit"].where(ideal["limit"] != 0, 1).all()  # what ideal refuses, kernel refuses
             met += int((kernel["limit"] == 0).sum())
-    assert met > (20 if in_sram(system) else 500)
+    assert met > (5 if in_sram(system) else 150)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

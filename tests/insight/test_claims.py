@@ -65,8 +65,9 @@ def test_a_claim_above_the_ideal_bound_is_always_impossible(pair: tuple[str, str
     assert verdict(ladder(kind, *pair)["ideal_bound"] * share, kind, *pair) == "impossible"
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "pair"), [("energy", pair) for pair in PAIRS] + [("rate", PAIRS[-1]), ("money", PAIRS[-1])], ids=str
+)
 def test_the_points_rise_and_are_what_they_should_be(pair: tuple[str, str], kind: str) -> None:
     points = ladder(kind, *pair)
     assert points["ideal_bound"] <= points["expected"] <= points["best_plan"]

@@ -32,7 +32,6 @@ from roofline.testing.strategies import (
     setups,
     wild_setups,
 )
-from tests.kernels.branches import PATIENT
 from tests.oracle import largest_batch
 
 Reach = Callable[[str], None]
@@ -113,7 +112,7 @@ def test_time_and_memory_grow_with_batch_and_context(
 
 
 @pytest.mark.reaches("shared", "experts", "pipelined", "ranks")
-@settings(max_examples=150)
+@settings(max_examples=5 * settings.default.max_examples // 2)
 @given(setups(fidelity="kernel") | setups(routed=True, fidelity="kernel"), BATCHES, CONTEXTS)
 def test_sharing_a_step_never_costs(reach: Reach, setup: Setup, batch: list[int], context: list[int]) -> None:
     """What a search leaves out small batches by."""
@@ -259,7 +258,6 @@ def attending(draw: st.DrawFn, attention: st.SearchStrategy[Plain]) -> Setup:
 
 
 @pytest.mark.reaches("tp", "indexed")
-@PATIENT
 @given(attending(mla()))
 def test_mla_cache_does_not_shrink_with_tp(reach: Reach, setup: Setup) -> None:
     """The latent is shared by all heads, so every rank keeps all of it; and all of what an indexer keeps."""
@@ -270,7 +268,6 @@ def test_mla_cache_does_not_shrink_with_tp(reach: Reach, setup: Setup) -> None:
 
 
 @pytest.mark.reaches("split", "replicated", "indexed")
-@PATIENT
 @given(attending(gqa()))
 def test_kv_heads_split_until_one_is_left_then_replicate(reach: Reach, setup: Setup) -> None:
     """GQA caches shrink with tp up to the number of KV heads and not past it; the cache of an indexer does not."""
